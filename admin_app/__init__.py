@@ -1,0 +1,1 @@
+"""An admin dashboard where every change goes through one service."""

@@ -1,0 +1,44 @@
+"""Who acts: the one value services, access rules, audit and events agree on."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+
+class Role(StrEnum):
+    SUPERUSER = "superuser"
+    ADMINISTRATOR = "administrator"
+    SUPPORT = "support"
+
+
+class Source(StrEnum):
+    """Where a change came from, as history shows it."""
+
+    FORM = "form"
+    BULK = "bulk"
+    IMPORT = "import"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """`id` is None for the system itself (tasks, the command line)."""
+
+    id: UUID | None
+    role: Role
+    label: str
+    source: Source = Source.SYSTEM
+    address: str | None = None
+    request_id: UUID = field(default_factory=uuid4)
+
+    @classmethod
+    def system(cls, source: Source = Source.SYSTEM) -> "Actor":
+        """The installation itself; may do everything a superuser may."""
+        return cls(id=None, role=Role.SUPERUSER, label="system", source=source)
+
+    @property
+    def is_superuser(self) -> bool:
+        return self.role is Role.SUPERUSER
+
+    def acting_by(self, source: Source) -> "Actor":
+        return replace(self, source=source)

@@ -1,0 +1,109 @@
+"""Settings, read once from the environment (or a .env file) at start."""
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_LENGTH = 32
+
+
+class ConfigurationError(Exception):
+    """One sentence that names the setting and what it should be."""
+
+
+class Settings(BaseSettings):
+    """An empty `database_url` or `redis_url` means: run a private server under `data_dir`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: str = ""
+    redis_url: str = ""
+    secret_key: SecretStr = SecretStr("")
+    data_dir: Path = Path(".data")
+    public_url: str = ""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    log_level: str = "INFO"
+    database_pool_size: int = Field(default=10, ge=1, le=200)
+    delivery_lease_seconds: float = Field(default=15, ge=0.1, le=3600)
+    delivery_max_tries: int = Field(default=10, ge=1, le=1000)
+    session_idle_hours: float = Field(default=12, gt=0)
+    session_absolute_hours: float = Field(default=24 * 7, gt=0)
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_only(cls, value: str) -> str:
+        if not value:
+            return value
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+            raise ValueError("must start with postgresql:// (PostgreSQL 18 or newer is the only database)")
+        return f"postgresql+asyncpg://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_only(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_secret(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_SECRET_LENGTH:
+            raise ValueError(f"must have at least {MIN_SECRET_LENGTH} characters")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/")):
+            raise ValueError("must be an origin such as https://admin.example.com")
+        return value.rstrip("/")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _secret_with_own_database(self) -> Self:
+        if self.database_url and not self.secret_key.get_secret_value():
+            raise ValueError("SECRET_KEY must be set when DATABASE_URL is set")
+        return self
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def hosts(self) -> list[str]:
+        """Host names this site answers to: the public one, the listed ones and this machine."""
+        public = urlsplit(self.public_url).hostname
+        return [*([public] if public else []), *self.allowed_hosts, "localhost", "127.0.0.1", "[::1]"]
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment.
+
+    Raises ConfigurationError with one sentence for the first value that is wrong.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what a caller passes
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        name = str(first["loc"][0]).upper() if first["loc"] else ""
+        raise ConfigurationError(f"{name} {reason}.".strip()) from None

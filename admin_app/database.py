@@ -1,0 +1,76 @@
+"""The engine, the declarative base, the mixins every model shares, and the one way to open a transaction."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, MetaData, func
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012  # read by SQLAlchemy as declared
+
+
+class Identified:
+    """A time-ordered id made by PostgreSQL 18."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.uuidv7(), sort_order=-1)
+
+
+class Timestamped:
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=1)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=1)
+
+
+class Database:
+    """One engine and its sessions.
+
+    `session_info` is laid on every session: the place where the application hands the outbox its
+    table of event handlers without the database knowing any domain.
+    """
+
+    def __init__(
+        self, url: str, *, pool_size: int = 10, session_info: Mapping[str, Any] | None = None
+    ) -> None:
+        self.engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=10)
+        self._info = dict(session_info or {})
+        self._sessions = self.sessionmaker()
+
+    def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
+        """A new session maker, for a library that reconfigures the one it is given."""
+        return async_sessionmaker(self.engine, expire_on_commit=False, info=self._info)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Commits once at the end, or rolls everything back when the block raises."""
+        async with self._sessions.begin() as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session whose work is thrown away; for pages that only look."""
+        async with self._sessions() as session:
+            yield session
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """The name of the constraint PostgreSQL refused, or '' when it named none."""
+    cause = getattr(error.orig, "__cause__", None)
+    return str(getattr(cause, "constraint_name", None) or "")

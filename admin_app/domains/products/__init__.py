@@ -1,0 +1,1 @@
+"""Products: what is sold, and who owns it."""

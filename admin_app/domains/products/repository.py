@@ -1,0 +1,176 @@
+"""Queries on products: the only place that selects them."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import contains_eager
+
+from admin_app import listing
+from admin_app.actor import Actor
+from admin_app.domains.products.access import WRITERS, changeable_by
+from admin_app.domains.products.models import Product, ProductSearchDocument
+from admin_app.domains.users.models import User
+from admin_app.listing import Filter, Listing, ListQuery, Page
+from admin_app.search import PostgresSearchIndex, SearchDocument, contains, every_word, plain
+
+
+def matches(text: str) -> ColumnElement[bool]:
+    """Every word somewhere in the name, the description or the owner's e-mail.
+
+    The owners are looked up first, as an array: an OR across a join could use no index.
+    """
+
+    def word_matches(word: str) -> ColumnElement[bool]:
+        owners = select(User.id).where(contains(User.email, word)).scalar_subquery()
+        return or_(
+            contains(Product.name, word),
+            contains(Product.description, word),
+            Product.owner_id == func.any(func.array(owners)),
+        )
+
+    return every_word(text, word_matches)
+
+
+def owned_by_email(text: str) -> ColumnElement[bool]:
+    owners = select(User.id).where(contains(User.email, text)).scalar_subquery()
+    return Product.owner_id == func.any(func.array(owners))
+
+
+LISTING = Listing(
+    model=Product,
+    sorts={
+        "name": plain(Product.name),
+        "price": Product.price,
+        "is_active": Product.is_active,
+        "created_at": Product.created_at,
+        "updated_at": Product.updated_at,
+    },
+    default_sort=("created_at", True),
+    filters=(
+        listing.choice(
+            "is_active", "State", {"yes": ("Active", True), "no": ("Inactive", False)}, Product.is_active
+        ),
+        Filter("owner", "Owner", "text", listing.parse_text, owned_by_email),
+        listing.since("created_from", "Created from", Product.created_at),
+        listing.until("created_to", "Created to", Product.created_at),
+    ),
+    matches=matches,
+)
+
+
+class ProductRepository:
+    """Reads are open to every role; whatever is loaded to be changed passes the ownership rule here."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+
+    async def get(self, product_id: UUID) -> Product | None:
+        statement = _with_owner().where(Product.id == product_id)
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def get_many(self, product_ids: Sequence[UUID]) -> list[Product]:
+        """With their owners, in the order of the ids; ids without a row are left out."""
+        statement = _with_owner().where(Product.id.in_(product_ids))
+        found = {product.id: product for product in await self._session.scalars(statement)}
+        return [found[product_id] for product_id in product_ids if product_id in found]
+
+    async def lock_changeable(self, product_id: UUID) -> Product | None:
+        """The product, locked, if this actor may change it."""
+        statement = _with_owner().where(Product.id == product_id, changeable_by(self._actor))
+        statement = statement.with_for_update(of=Product)
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def lock_many(self, product_ids: Sequence[UUID]) -> list[Product]:
+        """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
+        statement = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id).with_for_update()
+        return list(await self._session.scalars(statement))
+
+    async def set_active(self, product_ids: Sequence[UUID], active: bool) -> None:
+        await self._session.execute(
+            update(Product)
+            .where(Product.id.in_(product_ids), changeable_by(self._actor))
+            .values(is_active=active, version=Product.version + 1, updated_at=func.now())
+        )
+
+    async def list_all(self, limit: int, offset: int, *, active_only: bool) -> list[Product]:
+        statement = _with_owner().order_by(Product.created_at.desc(), Product.id.desc())
+        if active_only:
+            statement = statement.where(Product.is_active)
+        return list(await self._session.scalars(statement.limit(limit).offset(offset)))
+
+    async def get_by_owner(self, owner_id: UUID) -> list[Product]:
+        statement = _with_owner().where(Product.owner_id == owner_id).order_by(Product.id)
+        return list(await self._session.scalars(statement))
+
+    async def search(self, text: str, limit: int) -> list[Product]:
+        """Every word matches somewhere; newest first; complete at once, without the index."""
+        statement = _with_owner().where(matches(text)).order_by(Product.created_at.desc(), Product.id.desc())
+        return list(await self._session.scalars(statement.limit(limit)))
+
+    async def get_price_range(self, low: Decimal, high: Decimal) -> list[Product]:
+        """Products that cost from `low` to `high`, both included, cheapest first."""
+        statement = _with_owner().where(Product.price.between(low, high)).order_by(Product.price, Product.id)
+        return list(await self._session.scalars(statement))
+
+    async def page(self, query: ListQuery) -> Page[Product]:
+        return await LISTING.page(self._session, _with_owner(), query)
+
+    async def owner_may_own(self, owner_id: UUID) -> bool:
+        statement = select(User.id).where(User.id == owner_id, User.is_active, User.role.in_(WRITERS))
+        return await self._session.scalar(statement) is not None
+
+    async def search_index(self, text: str, limit: int) -> list[Product]:
+        """Ranked and typo-tolerant, as complete as the worker is up to date."""
+        ids = await PostgresSearchIndex(self._session, ProductSearchDocument).search(text, limit=limit)
+        return await self.get_many(ids)
+
+    async def update_index(self, product_ids: Sequence[UUID]) -> None:
+        """Bring these products' index entries up to date, whatever order such calls arrive in.
+
+        A product cannot be deleted while its entry is written (KEY SHARE), so no entry outlives its product.
+        """
+        statement = (
+            select(Product.id, Product.version, Product.name, Product.description, User.email)
+            .join(Product.owner)
+            .where(Product.id.in_(product_ids))
+            .order_by(Product.id)
+            .with_for_update(of=Product, read=True, key_share=True)
+        )
+        rows = (await self._session.execute(statement)).all()
+        index = PostgresSearchIndex(self._session, ProductSearchDocument)
+        await index.upsert(
+            [SearchDocument(row.id, row.version, row.name, row.email, row.description) for row in rows]
+        )
+        await index.remove(set(product_ids) - {row.id for row in rows})
+
+    async def ids_of_owner(self, owner_id: UUID, after: UUID | None, limit: int) -> list[UUID]:
+        statement = select(Product.id).where(Product.owner_id == owner_id).order_by(Product.id).limit(limit)
+        if after is not None:
+            statement = statement.where(Product.id > after)
+        return list(await self._session.scalars(statement))
+
+    async def indexed_version(self, product_id: UUID) -> int | None:
+        statement = select(ProductSearchDocument.version).where(ProductSearchDocument.id == product_id)
+        return await self._session.scalar(statement)
+
+    async def count_identical(
+        self, keys: Sequence[tuple[UUID, str, str]]
+    ) -> dict[tuple[UUID, str, str], int]:
+        """How many products there are for each (owner, name, description)."""
+        owners = {owner_id for owner_id, _, _ in keys}
+        names = {name for _, name, _ in keys}
+        statement = (
+            select(Product.owner_id, Product.name, Product.description, func.count())
+            .where(Product.owner_id.in_(owners), Product.name.in_(names))
+            .group_by(Product.owner_id, Product.name, Product.description)
+        )
+        return {(row[0], row[1], row[2]): row[3] for row in await self._session.execute(statement)}
+
+
+def _with_owner() -> Select[Product]:
+    owner = contains_eager(Product.owner).load_only(User.email, User.name)
+    return select(Product).join(Product.owner).options(owner)

@@ -1,0 +1,181 @@
+"""Everything that can be done to products. Each change writes its history and its event; nothing commits."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from admin_app import audit
+from admin_app.actor import Actor
+from admin_app.bulk import BulkOutcome
+from admin_app.domains.products import access
+from admin_app.domains.products.events import ProductCreated, ProductDeleted, ProductUpdated
+from admin_app.domains.products.models import Product
+from admin_app.domains.products.repository import LISTING, ProductRepository
+from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
+from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.events import EventBus
+from admin_app.listing import ListQuery, Page
+from admin_app.outbox import OutboxBus
+
+CHUNK = 500
+"""The most products one event speaks of."""
+
+
+class ProductService:
+    """Runs inside the caller's transaction, as the actor.
+
+    Every change raises Forbidden for a role that never writes, and NotFound for a product this actor
+    may not change, exactly as for one that does not exist.
+    """
+
+    listing = LISTING
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+        self._products = ProductRepository(session, actor)
+        self._events: EventBus = OutboxBus(session, actor)
+
+    async def create(self, data: ProductCreate, owner_id: UUID | None = None) -> Product:
+        """The actor becomes the owner, unless a superuser names another."""
+        owner_id = owner_id or self._actor.id
+        if owner_id is None:
+            raise InvalidInput("Choose who owns this product.", {"owner": "Choose an owner."})
+        [product] = await self.create_many([(data, owner_id)])
+        return product
+
+    async def create_many(self, rows: Sequence[tuple[ProductCreate, UUID]]) -> list[Product]:
+        """As `create`, in few statements, for products with their owners' ids."""
+        self._require_writer()
+        for owner_id in {owner_id for _, owner_id in rows} - {self._actor.id}:
+            await self._require_owner(owner_id)
+        products = [Product(**data.model_dump(), owner_id=owner_id) for data, owner_id in rows]
+        self._session.add_all(products)
+        await self._session.flush()
+        for product in products:
+            after = audit.snapshot(product)
+            audit.record(self._session, self._actor, "created", Product, product.id, after=after)
+        for chunk in _chunks([product.id for product in products]):
+            self._events.publish(ProductCreated(chunk))
+        return products
+
+    async def get_by_id(self, product_id: UUID) -> Product:
+        """With its owner. Raises NotFound."""
+        product = await self._products.get(product_id)
+        if product is None:
+            raise NotFound
+        return product
+
+    async def get_changeable(self, product_id: UUID) -> Product:
+        """The product, if this actor may change it; for forms. It is not locked."""
+        self._require_writer()
+        product = await self._products.get(product_id)
+        if product is None or not access.may_change(self._actor, product):
+            raise NotFound
+        return product
+
+    async def list_all(self, limit: int = 100, offset: int = 0, active_only: bool = True) -> list[Product]:
+        """Newest first."""
+        return await self._products.list_all(limit, offset, active_only=active_only)
+
+    async def page(self, query: ListQuery) -> Page[Product]:
+        return await self._products.page(query)
+
+    async def get_user_products(self, user_id: UUID) -> list[Product]:
+        return await self._products.get_by_owner(user_id)
+
+    async def search_products(self, query: str, limit: int = 20) -> list[Product]:
+        """The best matches first, tolerant of typing errors; new products appear once they are indexed."""
+        return await self._products.search_index(query, limit)
+
+    async def is_indexed(self, product: Product) -> bool:
+        """Whether search already knows the product as it is now."""
+        version = await self._products.indexed_version(product.id)
+        return version is not None and version >= product.version
+
+    async def update(
+        self, product_id: UUID, data: ProductUpdate, *, expected_version: int | None = None
+    ) -> Product:
+        """Change the given fields. The same values again change nothing and record nothing.
+
+        Raises Conflict when the product is no longer at `expected_version` and would really change.
+        """
+        product = await self._lock(product_id)
+        before = audit.snapshot(product)
+        values = data.model_dump(exclude_unset=True)
+        if values.get("owner_id") not in {None, product.owner_id}:
+            await self._require_owner(values["owner_id"])
+        for name, value in values.items():
+            setattr(product, name, value)
+        after = audit.snapshot(product)
+        if after == before:
+            return product
+        _require_version(product, expected_version)
+        await self._session.flush()
+        audit.record(self._session, self._actor, "updated", Product, product.id, before=before, after=after)
+        fields = tuple(audit.diff(Product, before, after))
+        self._events.publish(ProductUpdated((product.id,), fields))
+        return product
+
+    async def delete(self, product_id: UUID, *, expected_version: int | None = None) -> None:
+        product = await self._lock(product_id)
+        _require_version(product, expected_version)
+        before = audit.snapshot(product)
+        await self._session.delete(product)
+        await self._session.flush()
+        audit.record(self._session, self._actor, "deleted", Product, product_id, before=before)
+        self._events.publish(ProductDeleted((product_id,)))
+
+    async def set_active(self, product_ids: Sequence[UUID], active: bool) -> BulkOutcome:
+        """Activate or deactivate the selected products this actor may change; the rest is counted."""
+        self._require_writer()
+        wanted = set(product_ids)
+        own = [
+            product
+            for product in await self._products.lock_many(sorted(wanted))
+            if access.may_change(self._actor, product)
+        ]
+        changing = [product for product in own if product.is_active != active]
+        for product in changing:
+            before, after = {"is_active": product.is_active}, {"is_active": active}
+            audit.record(
+                self._session, self._actor, "updated", Product, product.id, before=before, after=after
+            )
+        for chunk in _chunks([product.id for product in changing]):
+            await self._products.set_active(chunk, active)
+            self._events.publish(ProductUpdated(chunk, ("is_active",)))
+        return BulkOutcome(len(changing), len(own) - len(changing), len(wanted) - len(own))
+
+    async def count_identical(
+        self, keys: Sequence[tuple[UUID, str, str]]
+    ) -> dict[tuple[UUID, str, str], int]:
+        """How many products there are for each (owner, name, description); for imports run twice."""
+        return await self._products.count_identical(keys)
+
+    async def _lock(self, product_id: UUID) -> Product:
+        self._require_writer()
+        product = await self._products.lock_changeable(product_id)
+        if product is None:
+            raise NotFound
+        return product
+
+    def _require_writer(self) -> None:
+        if not access.may_write(self._actor):
+            raise Forbidden
+
+    async def _require_owner(self, owner_id: UUID) -> None:
+        if not access.may_choose_owner(self._actor):
+            raise Forbidden("Only superusers may choose who owns a product.")
+        if not await self._products.owner_may_own(owner_id):
+            reason = "Choose an active superuser or administrator."
+            raise InvalidInput("This person cannot own products.", {"owner": reason})
+
+
+def _require_version(product: Product, expected: int | None) -> None:
+    if expected is not None and product.version != expected:
+        raise Conflict("Somebody else changed this product after you opened it.")
+
+
+def _chunks(ids: list[UUID]) -> list[tuple[UUID, ...]]:
+    return [tuple(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]

@@ -1,0 +1,95 @@
+"""Queries on accounts: the only place that selects them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from admin_app import listing
+from admin_app.actor import Actor, Role
+from admin_app.domains.users.access import readable_by
+from admin_app.domains.users.models import User
+from admin_app.listing import Listing, ListQuery, Page
+from admin_app.search import contains, every_word, plain
+
+
+def matches(text: str) -> ColumnElement[bool]:
+    """Every word somewhere in the name or the e-mail."""
+    return every_word(text, lambda word: or_(contains(User.name, word), contains(User.email, word)))
+
+
+LISTING = Listing(
+    model=User,
+    sorts={
+        "email": plain(User.email),
+        "name": plain(User.name),
+        "role": User.role,
+        "created_at": User.created_at,
+        "last_sign_in_at": User.last_sign_in_at,
+    },
+    default_sort=("email", False),
+    filters=(
+        listing.choice(
+            "role", "Role", {role.value: (role.value.capitalize(), role) for role in Role}, User.role
+        ),
+        listing.choice(
+            "is_active", "State", {"yes": ("Active", True), "no": ("Inactive", False)}, User.is_active
+        ),
+        listing.since("created_from", "Created from", User.created_at),
+        listing.until("created_to", "Created to", User.created_at),
+    ),
+    matches=matches,
+)
+
+
+class UserRepository:
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+
+    async def get(self, user_id: UUID) -> User | None:
+        """Only if this actor may read the account."""
+        statement = select(User).where(User.id == user_id, readable_by(self._actor))
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def lock(self, user_id: UUID) -> User | None:
+        statement = select(User).where(User.id == user_id).with_for_update()
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def lock_many(self, user_ids: Sequence[UUID]) -> list[User]:
+        """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
+        statement = select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update()
+        return list(await self._session.scalars(statement))
+
+    async def lock_superusers(self) -> list[UUID]:
+        """The active superusers, locked: while held, no other transaction can take one away."""
+        statement = (
+            select(User.id)
+            .where(User.role == Role.SUPERUSER, User.is_active)
+            .order_by(User.id)
+            .with_for_update()
+        )
+        return list(await self._session.scalars(statement))
+
+    async def find_by_email(self, email: str) -> User | None:
+        statement = select(User).where(func.lower(User.email) == email.lower())
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
+        """Lower-case e-mail -> id, for those that exist."""
+        lower = func.lower(User.email)
+        statement = select(lower, User.id).where(lower.in_({email.lower() for email in emails}))
+        return {row[0]: row[1] for row in await self._session.execute(statement)}
+
+    async def note_sign_in(self, user_id: UUID) -> None:
+        """Not a change of the account: version and updated_at stay."""
+        await self._session.execute(
+            update(User)
+            .where(User.id == user_id)
+            .values(last_sign_in_at=func.now(), updated_at=User.updated_at)
+        )
+
+    async def page(self, query: ListQuery) -> Page[User]:
+        base = select(User).where(readable_by(self._actor))
+        return await LISTING.page(self._session, base, query)

@@ -1,0 +1,194 @@
+"""Everything that can be done to accounts. Each change writes its history and its event; nothing commits."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from admin_app import audit
+from admin_app.actor import Actor, Role
+from admin_app.bulk import BulkOutcome
+from admin_app.database import violated_constraint
+from admin_app.domains.users import access
+from admin_app.domains.users.events import UserCreated, UserDeleted, UserUpdated
+from admin_app.domains.users.models import User
+from admin_app.domains.users.repository import LISTING, UserRepository
+from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
+from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.events import EventBus
+from admin_app.listing import ListQuery, Page
+from admin_app.outbox import OutboxBus
+from admin_app.security.passwords import UNUSABLE, hash_password, verify_password
+from admin_app.security.sessions import end_sessions_of
+
+ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
+"""Whoever loses or gains a right, or gets a new password, signs in again."""
+
+
+class UserService:
+    """Runs inside the caller's transaction, as the actor. Every change is for superusers (Forbidden)."""
+
+    listing = LISTING
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+        self._users = UserRepository(session, actor)
+        self._events: EventBus = OutboxBus(session, actor)
+
+    async def create(self, data: UserCreate) -> User:
+        """Raises InvalidInput when the e-mail is taken, whatever its case."""
+        self._require_manager()
+        values = data.model_dump(exclude={"password"})
+        password_hash = await hash_password(data.password.get_secret_value()) if data.password else UNUSABLE
+        user = User(**values, password_hash=password_hash)
+        self._session.add(user)
+        await self._flush()
+        audit.record(self._session, self._actor, "created", User, user.id, after=audit.snapshot(user))
+        self._events.publish(UserCreated((user.id,)))
+        return user
+
+    async def get_by_id(self, user_id: UUID) -> User:
+        """Raises NotFound, also for an account this actor may not see."""
+        user = await self._users.get(user_id)
+        if user is None:
+            raise NotFound
+        return user
+
+    async def get_changeable(self, user_id: UUID) -> User:
+        """The account, for a form that will change it. It is not locked."""
+        self._require_manager()
+        return await self.get_by_id(user_id)
+
+    async def page(self, query: ListQuery) -> Page[User]:
+        return await self._users.page(query)
+
+    async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
+        """Lower-case e-mail -> id, for those that exist."""
+        return await self._users.ids_by_email(emails)
+
+    async def update(self, user_id: UUID, data: UserUpdate, *, expected_version: int | None = None) -> User:
+        """Change the given fields; a change of role, state or password signs the person out everywhere.
+
+        Raises Conflict when the account is no longer at `expected_version` and would really change,
+        or when the last active superuser would be lost.
+        """
+        self._require_manager()
+        values = data.model_dump(exclude_unset=True, exclude={"password"})
+        if data.password:
+            # Outside any lock: hashing takes tens of milliseconds.
+            values["password_hash"] = await hash_password(data.password.get_secret_value())
+        user = await self._lock(user_id)
+        return await self._change(user, values, expected_version)
+
+    async def delete(self, user_id: UUID, *, expected_version: int | None = None) -> None:
+        """Raises Conflict for a person who owns products, and for the last active superuser."""
+        self._require_manager()
+        user = await self._lock(user_id)
+        _require_version(user, expected_version)
+        await self._keep_a_superuser(user, is_kept=False)
+        before = audit.snapshot(user)
+        await self._session.delete(user)
+        await self._flush()
+        audit.record(self._session, self._actor, "deleted", User, user_id, before=before)
+        self._events.publish(UserDeleted((user_id,)))
+
+    async def set_active(self, user_ids: Sequence[UUID], active: bool) -> BulkOutcome:
+        """Let the selected people in, or shut them out."""
+        self._require_manager()
+        wanted = set(user_ids)
+        users = await self._users.lock_many(sorted(wanted))
+        changing = [user for user in users if user.is_active != active]
+        for user in changing:
+            await self._change(user, {"is_active": active}, None)
+        return BulkOutcome(len(changing), len(users) - len(changing), len(wanted) - len(users))
+
+    async def authenticate(self, email: str, password: str) -> User | None:
+        """The person, or None: for an unknown e-mail, a wrong password and a closed account alike.
+
+        All three take the same time. A success is noted in the account and in the history.
+        """
+        user = await self._users.find_by_email(email) if _is_plausible(email, password) else None
+        matches = await verify_password(password[:MAX_PASSWORD_LENGTH], user.password_hash if user else None)
+        if user is None or not matches or not user.is_active:
+            return None
+        await self._users.note_sign_in(user.id)
+        audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
+        return user
+
+    async def _change(self, user: User, values: dict[str, Any], expected_version: int | None) -> User:
+        before = audit.snapshot(user)
+        still_superuser = values.get("role", user.role) is Role.SUPERUSER and values.get(
+            "is_active", user.is_active
+        )
+        if before == {**before, **_recorded(values)}:
+            return user
+        _require_version(user, expected_version)
+        await self._keep_a_superuser(user, is_kept=still_superuser)
+        for name, value in values.items():
+            setattr(user, name, value)
+        await self._flush()
+        after = audit.snapshot(user)
+        fields = tuple(audit.diff(User, before, after))
+        audit.record(self._session, self._actor, "updated", User, user.id, before=before, after=after)
+        self._events.publish(UserUpdated((user.id,), fields))
+        if ENDS_SESSIONS.intersection(fields):
+            await end_sessions_of(self._session, user.id)
+        return user
+
+    async def _lock(self, user_id: UUID) -> User:
+        user = await self._users.lock(user_id)
+        if user is None:
+            raise NotFound
+        return user
+
+    async def _keep_a_superuser(self, user: User, *, is_kept: bool) -> None:
+        if is_kept or user.role is not Role.SUPERUSER or not user.is_active:
+            return
+        if await self._users.lock_superusers() == [user.id]:
+            raise Conflict("This is the last active superuser. Make somebody else a superuser first.")
+
+    async def _flush(self) -> None:
+        try:
+            await self._session.flush()
+        except IntegrityError as error:
+            match violated_constraint(error):
+                case "uq_users_email":
+                    reason = "Somebody already has this e-mail address."
+                    raise InvalidInput("This e-mail address is taken.", {"email": reason}) from None
+                case "fk_products_owner_id_users":
+                    raise Conflict(
+                        "This person owns products. Give the products to somebody else first."
+                    ) from None
+                case _:
+                    raise
+
+    def _require_manager(self) -> None:
+        if not access.may_manage(self._actor):
+            raise Forbidden
+
+    def _actor_for(self, user: User) -> Actor:
+        return Actor(
+            user.id,
+            user.role,
+            user.email,
+            self._actor.source,
+            self._actor.address,
+            self._actor.request_id,
+        )
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Role) else value for name, value in values.items()}
+
+
+def _require_version(user: User, expected: int | None) -> None:
+    if expected is not None and user.version != expected:
+        raise Conflict("Somebody else changed this account after you opened it.")
+
+
+def _is_plausible(email: str, password: str) -> bool:
+    """What no account can have is not looked up: PostgreSQL would refuse the question."""
+    return len(email) <= 254 and "\0" not in email + password

@@ -1,0 +1,90 @@
+"""Every error a service may raise, with the HTTP status each edge answers.
+
+AppError
+├── InvalidInput  422  the values cannot be accepted; says which field and why
+├── Forbidden     403  this role may never do this
+├── NotFound      404  no such row, or one this actor may not change
+└── Conflict      409  the row is not what the actor last saw, or others depend on it
+"""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+
+class AppError(Exception):
+    """A refusal with a sentence for the person who asked. It never holds SQL or a trace."""
+
+    status = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(AppError):
+    """`fields` maps a field name to the sentence to show beside it."""
+
+    status = 422
+
+    def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = dict(fields or {})
+
+    @classmethod
+    def from_validation(cls, error: ValidationError) -> "InvalidInput":
+        """The first complaint about each field, worded for people."""
+        fields: dict[str, str] = {}
+        for item in error.errors(include_url=False, include_input=False):
+            name = str(item["loc"][0]) if item["loc"] else ""
+            fields.setdefault(name, _sentence(item["type"], item["msg"], item.get("ctx", {})))
+        return cls("Some values cannot be accepted. Correct the marked fields and save again.", fields)
+
+
+class Forbidden(AppError):
+    status = 403
+
+    def __init__(self, message: str = "Your role does not allow this.") -> None:
+        super().__init__(message)
+
+
+class NotFound(AppError):
+    """Also the answer for a row that exists but is not this actor's to change."""
+
+    status = 404
+
+    def __init__(self, message: str = "There is nothing here. It may have been deleted.") -> None:
+        super().__init__(message)
+
+
+class Conflict(AppError):
+    status = 409
+
+
+_SENTENCES = {
+    "missing": "This field is required.",
+    "decimal_parsing": "Enter a number such as 12.50.",
+    "decimal_type": "Enter a number such as 12.50.",
+    "finite_number": "Enter a finite number such as 12.50.",
+    "decimal_max_places": "Use at most {decimal_places} decimals.",
+    "decimal_whole_digits": "The number must be below 10^{whole_digits}.",
+    "decimal_max_digits": "The number has too many digits.",
+    "greater_than": "Enter a number greater than {gt}.",
+    "less_than": "Enter a number below {lt}.",
+    "string_too_short": "Enter at least {min_length} character(s).",
+    "string_too_long": "Use at most {max_length} characters.",
+    "string_unicode": "This text contains characters that cannot be stored.",
+    "bool_parsing": "Choose yes or no.",
+    "bool_type": "Choose yes or no.",
+    "enum": "Choose one of: {expected}.",
+    "uuid_parsing": "This is not a valid id.",
+    "uuid_type": "This is not a valid id.",
+}
+
+
+def _sentence(kind: str, message: str, context: Mapping[str, object]) -> str:
+    known = _SENTENCES.get(kind)
+    if known is not None:
+        return known.format(**context)
+    # Our own validators raise ValueError("A sentence."), which pydantic prefixes.
+    return message.removeprefix("Value error, ").removeprefix("value is not a valid email address: ")

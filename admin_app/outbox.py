@@ -1,0 +1,157 @@
+"""Events and the deliveries they cause, written with the change itself; the worker's side of a delivery.
+
+A delivery is done when its `done_at` is set, which happens in the same transaction as its effect.
+Handing it to the queue proves nothing, so nobody else may set it.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Text, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from admin_app.actor import Actor
+from admin_app.database import Base, Identified
+from admin_app.events import Event, Handlers
+
+HANDLERS = "event_handlers"
+"""The key under which every session carries the table of handlers (see `Database.session_info`)."""
+
+CHANNEL = "delivery"
+"""PostgreSQL notifies here when deliveries were added (a trigger does it, see the first migration)."""
+
+MAX_BACKOFF_SECONDS = 300.0
+
+
+class RecordedEvent(Identified, Base):
+    __tablename__ = "event"
+
+    name: Mapped[str]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    actor_id: Mapped[UUID | None]
+    request_id: Mapped[UUID]
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Delivery(Identified, Base):
+    """One task one handler asked for. `next_try_at` is also the lease of whoever works on it."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        Index("ix_delivery_due", "next_try_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL")),
+    )
+
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("event.id", ondelete="CASCADE"), index=True)
+    task: Mapped[str]
+    arguments: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    tries: Mapped[int] = mapped_column(server_default="0")
+    next_try_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    done_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    event: Mapped[RecordedEvent] = relationship(lazy="raise")
+
+
+_OPEN = Delivery.done_at.is_(None) & Delivery.dead_at.is_(None)
+
+
+class OutboxBus:
+    """The event bus: publishing writes rows into the session it was given, and does nothing else."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+
+    def publish(self, event: Event) -> None:
+        handlers: Handlers = self._session.info[HANDLERS]
+        row = RecordedEvent(
+            name=event.name,
+            payload=event.payload(),
+            actor_id=self._actor.id,
+            request_id=self._actor.request_id,
+        )
+        self._session.add(row)
+        for handler in handlers.get(type(event), ()):
+            call = handler(event)
+            if call is not None:
+                self._session.add(Delivery(event=row, task=call.task, arguments=call.arguments))
+
+
+async def lock_due(session: AsyncSession, limit: int) -> Sequence[Delivery]:
+    """Due deliveries, locked until the transaction ends; those another relay holds are passed over."""
+    statement = (
+        select(Delivery)
+        .where(_OPEN, Delivery.next_try_at <= func.now())
+        .order_by(Delivery.next_try_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def lease(session: AsyncSession, ids: Sequence[UUID], seconds: float) -> None:
+    """Nobody hands these out again for so long, unless a failure sets an earlier time."""
+    until = func.now() + timedelta(seconds=seconds)
+    await session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(next_try_at=until))
+
+
+async def begin_try(
+    session: AsyncSession, delivery_id: UUID, *, max_tries: int, lease_seconds: float
+) -> bool:
+    """Count a try before the work starts, so that work which kills its worker is parked in the end.
+
+    False when there is nothing to do: done, parked, or in another worker's hands.
+    """
+    delivery = await lock_open(session, delivery_id)
+    if delivery is None:
+        return False
+    if delivery.tries >= max_tries:
+        delivery.dead_at = await session.scalar(select(func.now()))
+        delivery.last_error = delivery.last_error or "No worker survived this task."
+        return False
+    delivery.tries += 1
+    await lease(session, [delivery_id], lease_seconds)
+    return True
+
+
+async def lock_open(session: AsyncSession, delivery_id: UUID) -> Delivery | None:
+    """The delivery, locked, or None when it is closed or locked by another worker."""
+    statement = select(Delivery).where(Delivery.id == delivery_id, _OPEN).with_for_update(skip_locked=True)
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def mark_done(session: AsyncSession, delivery_id: UUID) -> None:
+    """To be called in the transaction that carries the effect, and only there."""
+    await session.execute(
+        update(Delivery).where(Delivery.id == delivery_id).values(done_at=func.now(), last_error=None)
+    )
+
+
+async def mark_failed(session: AsyncSession, delivery_id: UUID, error: Exception, *, max_tries: int) -> None:
+    """Keep the reason; try again after a growing, jittered pause, or park after the last try."""
+    delivery = await lock_open(session, delivery_id)
+    if delivery is None:
+        return
+    delivery.last_error = describe(error)
+    values: Mapping[str, Any]
+    if delivery.tries >= max_tries:
+        values = {"dead_at": func.now()}
+    else:
+        pause = min(2.0**delivery.tries, MAX_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+        values = {"next_try_at": func.now() + timedelta(seconds=pause)}
+    await session.execute(update(Delivery).where(Delivery.id == delivery_id).values(values))
+
+
+def describe(error: Exception) -> str:
+    """One line for the jobs page: what went wrong, without SQL or its parameters."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else 'no message'}"[:500]

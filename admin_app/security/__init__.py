@@ -1,0 +1,1 @@
+"""Who is at the door, and what the browser may do on our pages."""

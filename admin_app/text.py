@@ -1,0 +1,44 @@
+"""Kinds of text people type, as pydantic types: what can be stored and shown safely, and how long."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, EmailStr, StringConstraints, field_validator
+
+MAX_DESCRIPTION_LENGTH = 20_000
+
+
+def _printable(value: str) -> str:
+    """PostgreSQL cannot store NUL; other control characters only hide what a text says."""
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+        raise ValueError("This text contains control characters. Remove them and try again.")
+    return value
+
+
+def _printable_lines(value: str) -> str:
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    _printable(text.replace("\n", "").replace("\t", ""))
+    return text
+
+
+Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    AfterValidator(_printable),
+]
+Paragraphs = Annotated[
+    str,
+    StringConstraints(max_length=MAX_DESCRIPTION_LENGTH),
+    AfterValidator(_printable_lines),
+]
+EmailAddress = Annotated[EmailStr, StringConstraints(max_length=254)]
+
+
+def reject_null() -> Any:
+    """For schemas of partial updates: a field may be left out, but not be null."""
+
+    def check(value: object) -> object:
+        if value is None:
+            raise ValueError("This field cannot be empty.")
+        return value
+
+    return field_validator("*", mode="before")(check)
