@@ -104,14 +104,15 @@ async def lease(session: AsyncSession, ids: Sequence[UUID], seconds: float) -> N
 
 
 async def begin_try(
-    session: AsyncSession, delivery_id: UUID, *, max_tries: int, lease_seconds: float
+    session: AsyncSession, delivery_id: UUID, *, tries: int, max_tries: int, lease_seconds: float
 ) -> bool:
     """Count a try before the work starts, so that work which kills its worker is parked in the end.
 
-    False when there is nothing to do: done, parked, or in another worker's hands.
+    `tries` is how many there were when it was handed over. False when there is nothing to do: done,
+    parked, in another worker's hands, or handed over twice and already tried.
     """
     delivery = await lock_open(session, delivery_id)
-    if delivery is None:
+    if delivery is None or delivery.tries != tries:
         return False
     if delivery.tries >= max_tries:
         delivery.dead_at = await session.scalar(select(func.now()))

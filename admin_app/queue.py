@@ -11,6 +11,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq.queue.redis import RedisQueue
 
 QUEUE_NAME = "admin"
+DELIVER = "deliver"
+"""The one SAQ function: which task a delivery runs stands in the database, not in the queue."""
+
+TASK_TIMEOUT_SECONDS = 300
 SOCKET_TIMEOUT_SECONDS = 2
 
 

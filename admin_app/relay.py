@@ -4,32 +4,35 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from uuid import uuid4
 
-from redis.exceptions import RedisError
 from saq import Job
-from sqlalchemy.exc import SQLAlchemyError
 
 from admin_app import outbox
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.outbox import Delivery
-from admin_app.queue import connect_queue, disconnect
+from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
 
 BATCH = 100
+MAX_QUEUED = 1_000
+"""The queue is a short buffer: what is more waits in PostgreSQL, so an outage piles up no copies."""
+
 POLL_SECONDS = 1.0
 ENQUEUE_TIMEOUT_SECONDS = 5.0
-TASK_TIMEOUT_SECONDS = 300
 
 logger = logging.getLogger(__name__)
 
 
 class Queue(Protocol):
+    async def count(self, kind: Literal["queued"]) -> int: ...
+
     async def enqueue(self, job_or_func: str | Job, **kwargs: Any) -> Job | None: ...
 
 
 class Relay:
-    """Any number may run at once: each delivery is locked by one while it is handed over."""
+    """Any number may run at once: each delivery is leased by one, and due again when the lease ends."""
 
     def __init__(self, database: Database, queue: Queue, *, lease_seconds: float) -> None:
         self._database = database
@@ -58,28 +61,34 @@ class Relay:
                     await task
 
     async def hand_over(self) -> int:
-        """One batch: lock what is due, enqueue it, lease it, commit. Returns how many were handed over.
+        """One batch: lease what is due, commit, enqueue it. Returns how many were handed over.
 
-        If the queue cannot be reached, the rollback leaves them due. If this process dies after
-        enqueueing, another relay enqueues them again, under the same keys.
+        In this order, because a worker may be quicker than a commit, and passes over what is locked.
+        Whatever is lost from here on (this process, the queue, a worker) is due again after its lease.
+        While the queue cannot be reached, nothing is leased.
         """
+        async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
+            room = MAX_QUEUED - await self._queue.count("queued")
+        if room <= 0:
+            return 0
         async with self._database.transaction() as session:
-            due = await outbox.lock_due(session, BATCH)
+            due = await outbox.lock_due(session, min(room, BATCH))
             if due:
-                async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
-                    for delivery in due:
-                        await self._enqueue(delivery)
                 await outbox.lease(session, [delivery.id for delivery in due], self._lease_seconds)
+        async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
+            for delivery in due:
+                await self._enqueue(delivery)
         return len(due)
 
     async def _enqueue(self, delivery: Delivery) -> None:
-        # While the same try still waits in the queue, SAQ ignores its key: no pile of copies.
-        # SAQ itself never retries (the lease does), and keeps results only briefly.
+        # A key of its own each time: SAQ goes on refusing the key of a job that died with its worker,
+        # for minutes. SAQ itself never retries (the lease does), and keeps results only briefly.
         await self._queue.enqueue(
-            delivery.task,
+            DELIVER,
             delivery_id=str(delivery.id),
-            key=f"delivery:{delivery.id}:{delivery.tries}",
-            timeout=TASK_TIMEOUT_SECONDS,
+            tries=delivery.tries,
+            key=f"delivery:{delivery.id}:{uuid4()}",
+            timeout=TASK_TIMEOUT_SECONDS + 10,  # the worker's own limit comes first, and is recorded
             retries=1,
             ttl=60,
         )
@@ -87,7 +96,9 @@ class Relay:
     async def _hand_over_safely(self) -> int:
         try:
             return await self.hand_over()
-        except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # The loop of this process: besides SQLAlchemy's and Redis' errors, asyncpg raises its own
+            # while PostgreSQL starts or stops.
             logger.warning("deliveries wait: %s", outbox.describe(error))
             return 0
 
@@ -103,7 +114,7 @@ class Relay:
                     await driver.add_listener(outbox.CHANNEL, lambda *_: self._wake.set())  # type: ignore[union-attr]
                     self._wake.set()
                     await lost.wait()
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # as above
                 logger.warning("not listening to PostgreSQL: %s", outbox.describe(error))
             await asyncio.sleep(POLL_SECONDS)
 

@@ -1,7 +1,8 @@
 """The SAQ worker: runs every domain's tasks, each in one transaction with the mark that it is done."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains import TASKS, open_database
 from admin_app.events import Tasks
-from admin_app.queue import connect_queue, disconnect
+from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
 
 CONCURRENCY = 8
 SHUTDOWN_GRACE_SECONDS = 4
@@ -30,16 +31,21 @@ class Deliverer:
         self._max_tries = max_tries
         self._lease_seconds = lease_seconds
 
-    async def deliver(self, delivery_id: UUID) -> None:
-        """Nothing to do is not an error. A task that raises is kept with its reason and tried again later."""
+    async def deliver(self, delivery_id: UUID, tries: int) -> None:
+        """`tries` as handed over. Nothing to do is not an error. A task that raises is kept with its reason and tried again later."""
         async with self._database.transaction() as session:
             started = await outbox.begin_try(
-                session, delivery_id, max_tries=self._max_tries, lease_seconds=self._lease_seconds
+                session,
+                delivery_id,
+                tries=tries,
+                max_tries=self._max_tries,
+                lease_seconds=self._lease_seconds,
             )
         if not started:
             return
         try:
-            await self._run(delivery_id)
+            async with asyncio.timeout(TASK_TIMEOUT_SECONDS):
+                await self._run(delivery_id)
         except Exception as error:
             # The edge of the worker: whatever a task raises is recorded, and the next delivery goes on.
             logger.exception("delivery %s failed", delivery_id)
@@ -51,11 +57,25 @@ class Deliverer:
             delivery = await outbox.lock_open(session, delivery_id)
             if delivery is None:
                 return
-            await self._tasks[delivery.task](session, **delivery.arguments)
+            task = self._tasks.get(delivery.task)
+            if task is None:
+                raise LookupError(f"No task is named {delivery.task}.")
+            await task(session, **delivery.arguments)
             await outbox.mark_done(session, delivery_id)
 
 
-def build_worker(queue: RedisQueue, database: Database, settings: Settings, tasks: Tasks) -> Worker[Any]:
+class PromptWorker(Worker[Any]):
+    """SAQ's worker (0.26), which would sit out its grace period for upkeep tasks that only sleep."""
+
+    async def stop(self) -> None:
+        self.event.set()
+        for task in self.tasks:
+            if task.get_name() != "process":
+                task.cancel()
+        await super().stop()
+
+
+def build_worker(queue: RedisQueue, database: Database, settings: Settings, tasks: Tasks) -> PromptWorker:
     deliverer = Deliverer(
         database,
         tasks,
@@ -63,13 +83,12 @@ def build_worker(queue: RedisQueue, database: Database, settings: Settings, task
         lease_seconds=settings.delivery_lease_seconds,
     )
 
-    async def deliver(_context: Mapping[str, Any], *, delivery_id: str) -> None:
-        await deliverer.deliver(UUID(delivery_id))
+    async def deliver(_context: Mapping[str, Any], *, delivery_id: str, tries: int) -> None:
+        await deliverer.deliver(UUID(delivery_id), tries)
 
-    functions: list[tuple[str, Callable[..., Awaitable[None]]]] = [(name, deliver) for name in tasks]
-    return Worker(
+    return PromptWorker(
         queue,
-        functions,
+        [(DELIVER, deliver)],
         concurrency=CONCURRENCY,
         dequeue_timeout=1,  # also how long an idle worker takes to stop
         shutdown_grace_period_s=SHUTDOWN_GRACE_SECONDS,

@@ -43,15 +43,9 @@ class EmbeddedServers:
                 if not settings.secret_key.get_secret_value():
                     found["secret_key"] = SecretStr(directory.secret_key())
                 if not settings.database_url:
-                    postgres = Postgres(directory.path)
-                    self._servers.append(postgres)
-                    found["database_url"] = postgres.url
+                    found["database_url"] = self._start(Postgres(directory.path))
                 if not settings.redis_url:
-                    valkey = Valkey(directory.path)
-                    self._servers.append(valkey)
-                    found["redis_url"] = valkey.url
-                for server in self._servers:
-                    server.start()
+                    found["redis_url"] = self._start(Valkey(directory.path))
         except BaseException:
             self._leave()
             raise
@@ -73,6 +67,11 @@ class EmbeddedServers:
             for server in self._servers:
                 if not server.is_running():
                     server.start()
+
+    def _start(self, server: Server) -> str:
+        self._servers.append(server)
+        server.start()
+        return server.url
 
     def _leave(self) -> None:
         if self._directory is None:

@@ -1,4 +1,4 @@
-"""The data directory: who uses it, whose turn it is to start or stop servers, the secret key, short socket paths."""
+"""The data directory: who uses it, whose turn it is to start or stop servers, the secret key, sockets."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ from admin_app.config import MIN_SECRET_LENGTH, ConfigurationError
 TURN_TIMEOUT_SECONDS = 90
 # sun_path holds 108 bytes on Linux and 104 on macOS; the longest name in it is ".s.PGSQL.5432".
 MAX_SOCKET_DIRECTORY_BYTES = 85
-# Everything else (a space, a comma) would need quoting in a URL, in a PostgreSQL list and in asyncpg's host list.
+# Anything else (a space, a comma) needs quoting in a URL, in a PostgreSQL list and in asyncpg's host list.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
@@ -63,7 +63,7 @@ class DataDirectory:
             if not path.exists():
                 new = self.path / "secret-key.new"
                 new.unlink(missing_ok=True)
-                with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                     file.write(secrets.token_urlsafe(48))
                 new.rename(path)
             key = path.read_text().strip()
@@ -93,7 +93,7 @@ def unusable(path: Path, error: OSError) -> ConfigurationError:
 def socket_directory(home: Path, owner_id: int) -> Path:
     """`home` itself, or a short private directory in /tmp when a socket in `home` cannot be addressed.
 
-    The name depends on the path and the inode, so a directory made anew never meets the servers of the old one.
+    The name depends on path and inode: a directory made anew must not meet the servers of the old one.
     Not TMPDIR: it differs between sessions, and the next session must find the same socket.
     """
     if len(os.fsencode(home)) <= MAX_SOCKET_DIRECTORY_BYTES and PLAIN_PATH.fullmatch(str(home)):

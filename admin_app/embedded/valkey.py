@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 
@@ -19,8 +19,8 @@ from admin_app.embedded.server import Server, package_directory, process_of
 
 class Valkey(Server):
     name = "Valkey"
-    stop_signal: Final = signal.SIGTERM
-    force_signal: Final = signal.SIGKILL
+    stop_signal = signal.SIGTERM
+    force_signal = signal.SIGKILL
 
     def __init__(self, data_directory: Path) -> None:
         super().__init__(data_directory / "valkey", data_directory / "valkey.log")

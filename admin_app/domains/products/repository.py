@@ -1,10 +1,11 @@
 """Queries on products: the only place that selects them."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, Uuid, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
@@ -71,6 +72,18 @@ class ProductRepository:
     async def get(self, product_id: UUID) -> Product | None:
         statement = _with_owner().where(Product.id == product_id)
         return (await self._session.scalars(statement)).one_or_none()
+
+    async def get_with_index_state(self, product_id: UUID) -> tuple[Product, int | None] | None:
+        """The product and the version of it that search knows, if any."""
+        document = ProductSearchDocument
+        statement = (
+            _with_owner()
+            .add_columns(document.version)
+            .outerjoin(document, document.id == Product.id)
+            .where(Product.id == product_id)
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        return (row[0], row[1]) if row else None
 
     async def get_many(self, product_ids: Sequence[UUID]) -> list[Product]:
         """With their owners, in the order of the ids; ids without a row are left out."""
@@ -153,9 +166,34 @@ class ProductRepository:
             statement = statement.where(Product.id > after)
         return list(await self._session.scalars(statement))
 
-    async def indexed_version(self, product_id: UUID) -> int | None:
-        statement = select(ProductSearchDocument.version).where(ProductSearchDocument.id == product_id)
-        return await self._session.scalar(statement)
+    async def find_identical(
+        self, keys: Collection[tuple[UUID, str, str]]
+    ) -> dict[tuple[UUID, str, str], list[Product]]:
+        """The products of each (owner, name, description), oldest first; keys without any are left out."""
+        wanted = (
+            func.unnest(
+                bindparam("owner_ids", [key[0] for key in keys], ARRAY(Uuid)),
+                bindparam("names", [key[1] for key in keys], ARRAY(Text)),
+                bindparam("descriptions", [key[2] for key in keys], ARRAY(Text)),
+            )
+            .table_valued("owner_id", "name", "description")
+            .render_derived("wanted")
+        )
+        statement = (
+            select(Product)
+            # Only the plain text of a name is indexed, and one owner may have very many products.
+            .join(wanted, plain(Product.name) == plain(wanted.c.name))
+            .where(
+                Product.owner_id == wanted.c.owner_id,
+                Product.name == wanted.c.name,
+                Product.description == wanted.c.description,
+            )
+            .order_by(Product.id)
+        )
+        found = defaultdict(list)
+        for product in await self._session.scalars(statement):
+            found[product.owner_id, product.name, product.description].append(product)
+        return dict(found)
 
     async def count_identical(
         self, keys: Sequence[tuple[UUID, str, str]]

@@ -1,6 +1,7 @@
 """Everything that can be done to products. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +21,14 @@ from admin_app.outbox import OutboxBus
 
 CHUNK = 500
 """The most products one event speaks of."""
+
+
+@dataclass(frozen=True)
+class ProductDetails:
+    """`is_indexed`: search already knows the product as it is now."""
+
+    product: Product
+    is_indexed: bool
 
 
 class ProductService:
@@ -67,6 +76,14 @@ class ProductService:
             raise NotFound
         return product
 
+    async def get_details(self, product_id: UUID) -> ProductDetails:
+        """As `get_by_id`, with what the worker has made of it so far."""
+        found = await self._products.get_with_index_state(product_id)
+        if found is None:
+            raise NotFound
+        product, indexed_version = found
+        return ProductDetails(product, indexed_version is not None and indexed_version >= product.version)
+
     async def get_changeable(self, product_id: UUID) -> Product:
         """The product, if this actor may change it; for forms. It is not locked."""
         self._require_writer()
@@ -88,11 +105,6 @@ class ProductService:
     async def search_products(self, query: str, limit: int = 20) -> list[Product]:
         """The best matches first, tolerant of typing errors; new products appear once they are indexed."""
         return await self._products.search_index(query, limit)
-
-    async def is_indexed(self, product: Product) -> bool:
-        """Whether search already knows the product as it is now."""
-        version = await self._products.indexed_version(product.id)
-        return version is not None and version >= product.version
 
     async def update(
         self, product_id: UUID, data: ProductUpdate, *, expected_version: int | None = None
@@ -146,6 +158,12 @@ class ProductService:
             await self._products.set_active(chunk, active)
             self._events.publish(ProductUpdated(chunk, ("is_active",)))
         return BulkOutcome(len(changing), len(own) - len(changing), len(wanted) - len(own))
+
+    async def find_identical(
+        self, keys: Collection[tuple[UUID, str, str]]
+    ) -> dict[tuple[UUID, str, str], list[Product]]:
+        """The products of each (owner, name, description), oldest first; for imports run twice."""
+        return await self._products.find_identical(keys)
 
     async def count_identical(
         self, keys: Sequence[tuple[UUID, str, str]]

@@ -1,6 +1,7 @@
 """Queries on accounts: the only place that selects them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
@@ -12,6 +13,7 @@ from admin_app.domains.users.access import readable_by
 from admin_app.domains.users.models import User
 from admin_app.listing import Listing, ListQuery, Page
 from admin_app.search import contains, every_word, plain
+from admin_app.security.sessions import AuthSession, SessionLimits, hash_token
 
 
 def matches(text: str) -> ColumnElement[bool]:
@@ -75,6 +77,21 @@ class UserRepository:
     async def find_by_email(self, email: str) -> User | None:
         statement = select(User).where(func.lower(User.email) == email.lower())
         return (await self._session.scalars(statement)).one_or_none()
+
+    async def find_session(self, token: str, limits: SessionLimits) -> tuple[User, datetime] | None:
+        now = func.now()
+        statement = (
+            select(User, AuthSession.last_seen_at)
+            .join(AuthSession, AuthSession.user_id == User.id)
+            .where(
+                AuthSession.token_hash == hash_token(token),
+                AuthSession.last_seen_at > now - limits.idle,
+                AuthSession.created_at > now - limits.absolute,
+                User.is_active,
+            )
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        return (row[0], row[1]) if row else None
 
     async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
         """Lower-case e-mail -> id, for those that exist."""

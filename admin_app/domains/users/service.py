@@ -1,6 +1,7 @@
 """Everything that can be done to accounts. Each change writes its history and its event; nothing commits."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from admin_app.events import EventBus
 from admin_app.listing import ListQuery, Page
 from admin_app.outbox import OutboxBus
 from admin_app.security.passwords import UNUSABLE, hash_password, verify_password
-from admin_app.security.sessions import end_sessions_of
+from admin_app.security.sessions import SessionLimits, end_sessions_of
 
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
 """Whoever loses or gains a right, or gets a new password, signs in again."""
@@ -117,6 +118,10 @@ class UserService:
         await self._users.note_sign_in(user.id)
         audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
         return user
+
+    async def find_session(self, token: str, limits: SessionLimits) -> tuple[User, datetime] | None:
+        """Whose live session this is, and when it was last seen; None if ended or the account is closed."""
+        return await self._users.find_session(token, limits)
 
     async def _change(self, user: User, values: dict[str, Any], expected_version: int | None) -> User:
         before = audit.snapshot(user)

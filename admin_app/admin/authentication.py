@@ -1,0 +1,129 @@
+"""The door of the website: who a request's session cookie belongs to, signing in, signing out."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+from sqladmin.authentication import AuthenticationBackend
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from admin_app.actor import Actor, Role, Source
+from admin_app.config import Settings
+from admin_app.database import Database
+from admin_app.domains.users.service import UserService
+from admin_app.security import sessions
+from admin_app.security.cross_site import SAFE_METHODS
+from admin_app.security.sessions import SessionLimits
+
+TOUCH_SECONDS = 60
+"""How exact "last seen" is; more exact would write on every request."""
+
+logger = logging.getLogger(__name__)
+
+
+class Authentication(AuthenticationBackend):
+    """Sets `request.state.actor` on every page behind the door."""
+
+    def __init__(self, database: Database, settings: Settings, base_url: str) -> None:
+        # Not super().__init__(): it would mount a second session middleware inside ours.
+        self.middlewares = []
+        self._database = database
+        self._is_https = settings.is_https
+        self._base_url = base_url
+        self._limits = SessionLimits(
+            idle=timedelta(hours=settings.session_idle_hours),
+            absolute=timedelta(hours=settings.session_absolute_hours),
+        )
+
+    async def authenticate(self, request: Request) -> Response | bool:
+        """True for a live session; else to the sign-in page, or 401 where a redirect would lose a change."""
+        token = request.cookies.get(self._cookie_name(request))
+        if token:
+            async with self._database.reading() as session:
+                found = await UserService(session, _visitor(request)).find_session(token, self._limits)
+            if found:
+                user, last_seen_at = found
+                request.state.actor = Actor(
+                    user.id, user.role, user.email, Source.FORM, client_address(request)
+                )
+                request.state.user_name = user.name
+                if datetime.now(UTC) - last_seen_at > timedelta(seconds=TOUCH_SECONDS):
+                    async with self._database.transaction() as session:
+                        await sessions.touch(session, token)
+                return True
+        if request.method not in SAFE_METHODS:
+            message = "You are not signed in any more, so nothing was changed. Sign in and try again."
+            raise HTTPException(401, message)
+        return RedirectResponse(self._sign_in_url(request), status_code=302)
+
+    async def sign_in(self, request: Request, form: FormData) -> Response | None:
+        """A redirect with a fresh session cookie, or None when e-mail and password open nothing."""
+        email, password = form.get("email"), form.get("password")
+        if not isinstance(email, str) or not isinstance(password, str):
+            return None
+        async with self._database.transaction() as session:
+            user = await UserService(session, _visitor(request)).authenticate(email.strip(), password)
+            if user is None:
+                return None
+            old_token = request.cookies.get(self._cookie_name(request))
+            if old_token:
+                await sessions.end_session(session, old_token)
+            token = await sessions.open_session(
+                session,
+                user.id,
+                address=client_address(request),
+                user_agent=request.headers.get("user-agent"),
+            )
+        target = self.local_target(form.get("next"))
+        response = RedirectResponse(target, status_code=303)
+        response.set_cookie(
+            self._cookie_name(request),
+            token,
+            max_age=int(self._limits.absolute.total_seconds()),
+            path="/",
+            secure=self._is_https,
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        token = request.cookies.get(self._cookie_name(request))
+        if token:
+            async with self._database.transaction() as session:
+                await sessions.end_session(session, token)
+        response = RedirectResponse(f"{self._base_url}/login", status_code=303)
+        response.delete_cookie(
+            self._cookie_name(request), path="/", secure=self._is_https, httponly=True, samesite="lax"
+        )
+        return response
+
+    def local_target(self, target: object) -> str:
+        """Where to go after signing in: a page of this site, or the start page for anything else."""
+        start = f"{self._base_url}/"
+        if not isinstance(target, str) or not target.isprintable() or "\\" in target:
+            return start
+        parts = urlsplit(target)
+        is_local = not parts.scheme and not parts.netloc and target.startswith(start)
+        return target if is_local else start
+
+    def _sign_in_url(self, request: Request) -> str:
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        url = f"{self._base_url}/login"
+        return url if here.rstrip("/") == self._base_url else f"{url}?next={quote(here)}"
+
+    def _cookie_name(self, request: Request) -> str:
+        # Browsers share cookies between the ports of a host; two instances side by side must not.
+        return "__Host-session" if self._is_https else f"session_{request.url.port or 80}"
+
+
+def client_address(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+def _visitor(request: Request) -> Actor:
+    """Somebody at the door: no role that matters, but an address for the history."""
+    return Actor(None, Role.SUPPORT, "visitor", Source.FORM, client_address(request))

@@ -1,0 +1,129 @@
+"""What the admin knows of one model: its service, its columns and its form. Subclass it per domain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from sqladmin import ModelView
+from sqlalchemy.ext.asyncio import AsyncSession
+from wtforms import Form
+
+from admin_app.actor import Actor
+from admin_app.bulk import BulkOutcome
+from admin_app.errors import InvalidInput
+from admin_app.listing import Listing, ListQuery, Page
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the list, or a line of the details. `name` is also the sort key, if there is one."""
+
+    name: str
+    label: str
+    kind: Literal["text", "title", "long", "money", "state", "role", "time"] = "text"
+    value: Callable[[Any], Any] | None = None
+
+    def of(self, row: Any) -> Any:
+        return self.value(row) if self.value else getattr(row, self.name)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the details page."""
+
+    label: str
+    text: str
+
+
+class Service(Protocol):
+    """What a domain's service must be able to do to be shown here. It enforces every permission itself."""
+
+    listing: ClassVar[Listing[Any]]
+
+    async def page(self, query: ListQuery) -> Page[Any]: ...
+
+    async def get_by_id(self, row_id: UUID, /) -> Any: ...
+
+    async def get_changeable(self, row_id: UUID, /) -> Any: ...
+
+    async def create(self, data: Any, /) -> Any: ...
+
+    async def update(self, row_id: UUID, data: Any, /, *, expected_version: int | None) -> Any: ...
+
+    async def delete(self, row_id: UUID, /, *, expected_version: int | None) -> None: ...
+
+    async def set_active(self, row_ids: Sequence[UUID], active: bool, /) -> BulkOutcome: ...
+
+
+class ServiceView(ModelView):
+    """A sqladmin view that reads and writes through a service, and through nothing else.
+
+    sqladmin's own hooks (`on_model_change`, `insert_model`, ...) are never called: the site's pages
+    call the methods below, inside a transaction they own.
+    """
+
+    service: ClassVar[type[Service]]
+    create_schema: ClassVar[type[BaseModel]]
+    update_schema: ClassVar[type[BaseModel]]
+    columns: ClassVar[Sequence[Column]]
+    details: ClassVar[Sequence[Column]]
+    search_hint: ClassVar[str] = "Search"
+    can_export = False  # sqladmin's export ignores the filters and loads every row
+    can_import = False  # sqladmin's import goes around the service
+
+    def allows(self, actor: Actor, action: str, row: Any | None = None) -> bool:
+        """May this actor list, details, create, edit or delete (this row)?
+
+        It decides which buttons are shown. What is done, the service decides.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.allows")
+
+    async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
+        """The row, and lines to show about it beyond its columns."""
+        return await self.service(session, actor).get_by_id(row_id), []
+
+    async def create(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> Any:
+        """Create from typed text. Raises InvalidInput, whose fields are the form's."""
+        return await self.service(session, actor).create(validated(self.create_schema, values))
+
+    async def update(
+        self, session: AsyncSession, actor: Actor, row_id: UUID, values: Mapping[str, str], version: int
+    ) -> Any:
+        """Change from typed text, if the row is still at this version."""
+        data = validated(self.update_schema, values)
+        return await self.service(session, actor).update(row_id, data, expected_version=version)
+
+    async def lookup(
+        self, session: AsyncSession, actor: Actor, name: str, term: str
+    ) -> list[dict[str, str]] | None:
+        """Choices for a form field, as {"id", "text"}; None when there is no such field."""
+        return None
+
+    def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
+        """The fields this actor fills in for a row (None: a new one). A POST must carry all of them."""
+        return tuple(self._form_prop_names)
+
+    def form_values(self, row: Any) -> dict[str, Any]:
+        """What the form shows of a row as it is."""
+        return {name: getattr(row, name) for name in self._form_prop_names}
+
+    async def form_class(self) -> type[Form]:
+        """sqladmin's form for the model, scaffolded once: each scaffolding would add validators again."""
+        if self._form_class is None:
+            self._form_class = await self.scaffold_form()
+        return self._form_class
+
+    _form_class: type[Form] | None = None
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def validated(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
+    """The schema's value; raises InvalidInput with a sentence per field."""
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        raise InvalidInput.from_validation(error) from None

@@ -1,0 +1,94 @@
+"""Every error a person can meet, as a page: one sentence, the right status, never SQL or a trace."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_app.errors import AppError, NotFound
+
+UNAVAILABLE = "The database cannot be reached right now. Nothing was changed; try again in a moment."
+BUSY = "Somebody else was changing the same rows. Nothing was changed; try again."
+RACE_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
+GONE_STATES = ("08", "53", "57P")  # connection lost, out of resources, shutting down or starting up
+
+logger = logging.getLogger(__name__)
+
+Render = Callable[[Request, int, str], Awaitable[Response]]
+
+
+def explain(error: Exception) -> tuple[int, str] | None:
+    """Status and sentence for an error people can do something about; None for a fault of ours."""
+    match error:
+        case AppError():
+            return error.status, error.message
+        case HTTPException(status_code=404):
+            return 404, NotFound().message
+        case HTTPException(status_code=405):
+            return 405, "This address cannot be used in this way."
+        case HTTPException():
+            return error.status_code, error.detail
+        case PoolTimeout():
+            return 503, "Too many people are using this right now. Try again in a moment."
+        case DBAPIError():
+            state = str(getattr(error.orig, "sqlstate", None) or "")
+            if state in RACE_STATES:
+                return 409, BUSY
+            is_gone = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
+            if is_gone or state.startswith(GONE_STATES):
+                return 503, UNAVAILABLE
+            return None
+        case OSError():
+            # asyncpg lets a refused or broken connection through as it is.
+            return 503, UNAVAILABLE
+        case _:
+            return None
+
+
+async def respond(render: Render, request: Request, error: Exception) -> Response:
+    """The page for an error. A fault of ours is logged with an id, and the page names only the id."""
+    explained = explain(error)
+    if explained is None:
+        incident = uuid4()
+        logger.error("incident %s at %s %s", incident, request.method, request.url.path, exc_info=error)
+        explained = 500, f"Something went wrong on our side. Nothing was changed. Incident {incident}."
+    status, message = explained
+    response = await render(request, status, message)
+    if status == 503:
+        logger.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+class ErrorPagesMiddleware:
+    """Catches whatever the layers inside raise, middleware included, before the server sees it."""
+
+    def __init__(self, app: ASGIApp, render: Render) -> None:
+        self._app = app
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception as error:
+            # The outermost edge: nothing behind it could answer.
+            if started:
+                raise
+            response = await respond(self._render, Request(scope, receive), error)
+            await response(scope, receive, send)

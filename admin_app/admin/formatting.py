@@ -1,0 +1,42 @@
+"""How values look in templates: numbers, times and states, for people."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def money(value: Decimal) -> str:
+    return f"{value:,.2f}"
+
+
+def exact_time(value: datetime) -> str:
+    """To the second, in UTC, for hovering over the relative one."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def ago(value: datetime) -> str:
+    """ "3 min ago" for the last day, then the date."""
+    seconds = (datetime.now(UTC) - value).total_seconds()
+    if seconds < MINUTE:
+        return "just now"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)} min ago"
+    if seconds < DAY:
+        return f"{int(seconds // HOUR)} h ago"
+    return value.astimezone(UTC).strftime("%-d %b %Y")
+
+
+def initials(name: str) -> str:
+    words = name.split()
+    return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper() or "?"
+
+
+FILTERS: dict[str, Callable[[Any], str]] = {
+    "money": money,
+    "exact_time": exact_time,
+    "ago": ago,
+    "initials": initials,
+}

@@ -1,0 +1,73 @@
+"""Between what a browser posts and what a service takes: complete, single values, and errors in place."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from wtforms import Field, Form
+
+from admin_app.errors import AppError, InvalidInput
+
+VERSION = "version"
+KEY = "key"
+MAX_FIELDS = 100
+
+
+class Incomplete(AppError):
+    """The browser sent less than the form has. Nothing is guessed: a missing field is not an empty one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The form arrived incomplete: “{name}” is missing. Open it again and retry.")
+
+
+async def read(request: Request) -> FormData:
+    """The posted fields. Raises HTTPException 400 for a body that is not a form."""
+    return await request.form(max_files=0, max_fields=MAX_FIELDS)
+
+
+def text_values(form: FormData, names: tuple[str, ...]) -> dict[str, str]:
+    """Exactly these fields. Of a checkbox with its hidden companion the last value counts."""
+    values = {}
+    for name in names:
+        given = form.getlist(name)
+        if not given or not isinstance(given[-1], str):
+            raise Incomplete(name)
+        values[name] = given[-1]
+    return values
+
+
+def version_of(form: FormData) -> int:
+    text = text_values(form, (VERSION,))[VERSION]
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise Incomplete(VERSION)
+    return int(text)
+
+
+def key_of(form: FormData) -> UUID:
+    """The form's own key, by which a second submission of it is told from a second form."""
+    try:
+        return UUID(text_values(form, (KEY,))[KEY])
+    except ValueError:
+        raise Incomplete(KEY) from None
+
+
+def new_key() -> str:
+    return str(uuid4())
+
+
+def shown(
+    form_class: type[Form],
+    names: tuple[str, ...],
+    *,
+    values: Mapping[str, Any] | None = None,
+    typed: Mapping[str, str] | None = None,
+    error: InvalidInput | None = None,
+) -> list[Field]:
+    """The fields to show, in order: with a row's values or with what was typed, errors beside them."""
+    form = form_class(FormData(typed)) if typed is not None else form_class(data=dict(values or {}))
+    fields = [form[name] for name in names]
+    for field in fields:
+        field.errors = [error.fields[field.name]] if error and field.name in error.fields else []
+    return fields

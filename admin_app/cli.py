@@ -1,0 +1,197 @@
+"""The `admin-app` command. A command gets its settings and servers from `installation()`; see `migrate`."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import SecretStr
+from typer.core import TyperGroup
+
+from admin_app import lifeline
+from admin_app.config import ConfigurationError, Settings, load_settings
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where everything without a URL of its own is kept. [default: .data]")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+
+
+class Sentences(TyperGroup):
+    """Whatever goes wrong is said in sentences, not in a trace: exit code 2 for settings, else 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            typer.echo(f"admin-app: {error}", err=True)
+            raise typer.Exit(2) from None
+        except Exception as error:
+            from admin_app.refusals import explain
+
+            sentences = explain(error)
+            if not sentences:
+                raise
+            for sentence in sentences:
+                typer.echo(f"admin-app: {sentence}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Sentences, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+
+
+def configured(data_dir: Path | None) -> Settings:
+    return load_settings() if data_dir is None else load_settings(data_dir=data_dir)
+
+
+@contextmanager
+def installation(data_dir: Path | None) -> Iterator[Settings]:
+    """Complete settings; what is not configured runs privately until the block ends, also on SIGTERM."""
+    from admin_app.embedded import embedded_servers
+
+    signal.signal(signal.SIGTERM, _exit)
+    with embedded_servers(configured(data_dir)) as settings:
+        yield settings
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _log(settings: Settings, name: str) -> None:
+    logging.basicConfig(level=settings.log_level, format=f"{name}: %(levelname)s %(name)s: %(message)s")
+    if settings.log_level == "INFO":
+        # They announce each start and stop at length; SAQ with all it knows of its connection.
+        for chatty in ("uvicorn", "saq"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"admin-app {version('admin-app')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Admin dashboard: website, background work and their servers."""
+    lifeline.hold()
+
+
+@app.command()
+def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None, demo: bool = False) -> None:
+    """Run everything here: servers, migrations, website, relay and worker. --demo adds sample data."""
+    from admin_app import supervisor
+
+    supervisor.up(configured(data_dir), host=host, port=port, demo=demo)
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data_dir: DataDir = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the website."""
+    from admin_app import web
+    from admin_app.app import create_app
+
+    # `up` hands down a socket that it holds open itself.
+    with web.listen(host, port) if fd is None else socket.socket(fileno=fd) as listener:  # noqa: SIM117
+        with installation(data_dir) as settings:
+            _log(settings, "web")
+            web.serve(create_app(settings), listener)
+
+
+@app.command()
+def relay(data_dir: DataDir = None) -> None:
+    """Hand due deliveries to the queue."""
+    from admin_app import relay
+
+    with installation(data_dir) as settings:
+        _log(settings, "relay")
+        asyncio.run(relay.run(settings))
+
+
+@app.command()
+def worker(data_dir: DataDir = None) -> None:
+    """Do the work that waits in the queue."""
+    from admin_app import worker
+
+    with installation(data_dir) as settings:
+        _log(settings, "worker")
+        asyncio.run(worker.run(settings))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the database schema to the newest revision."""
+    from admin_app import migrations
+
+    with installation(data_dir) as settings:
+        before = migrations.current(settings.database_url)
+        migrations.upgrade(settings.database_url)
+    after = migrations.head()
+    typer.echo(f"at {after}" if before == after else f"{before or 'empty'} -> {after}")
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Say what this installation runs on, and what is wrong with it."""
+    from admin_app.doctor import examine
+
+    failed = False
+    for check in examine(configured(data_dir)):
+        typer.echo(f"{'ok  ' if check.is_ok else 'FAIL'}  {check.subject}: {check.finding}")
+        failed |= not check.is_ok
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def createsuperuser(
+    email: Annotated[str | None, typer.Option(help="Asked for when missing.")] = None,
+    name: Annotated[str | None, typer.Option(help="Asked for when missing.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an account that may do everything. ADMIN_APP_PASSWORD holds its password, or it is asked for."""
+    email = email or typer.prompt("E-mail")
+    name = name or typer.prompt("Name")
+    password = os.environ.get("ADMIN_APP_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    with installation(data_dir) as settings:
+        asyncio.run(_create_superuser(settings, email, name, password))
+    typer.echo(f"{email} may sign in now.")
+
+
+async def _create_superuser(settings: Settings, email: str, name: str, password: str) -> None:
+    from admin_app.actor import Actor, Role
+    from admin_app.domains import open_database
+    from admin_app.domains.users.schemas import UserCreate
+    from admin_app.domains.users.service import UserService
+
+    data = UserCreate(email=email, name=name, role=Role.SUPERUSER, password=SecretStr(password))
+    database = open_database(settings)
+    try:
+        async with database.transaction() as session:
+            await UserService(session, Actor.system()).create(data)
+    finally:
+        await database.close()

@@ -1,0 +1,131 @@
+"""What this installation runs on, one finding at a time. Never shows a password."""
+
+import asyncio
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import redis
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from admin_app import migrations
+from admin_app.config import ConfigurationError, Settings
+from admin_app.embedded import embedded_servers
+from admin_app.outbox import describe
+
+MIN_POSTGRESQL = 180000
+EXTENSIONS = ("pg_trgm", "unaccent")
+PACKAGES = ("admin-app", "sqladmin", "starlette", "sqlalchemy", "asyncpg", "saq", "redis")
+TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    subject: str
+    finding: str
+    is_ok: bool = True
+
+
+def examine(configured: Settings) -> Iterator[Check]:
+    yield Check(
+        "Python", f"{platform.python_version()} on {platform.platform()}", sys.version_info >= (3, 11)
+    )
+    yield Check("packages", ", ".join(f"{name} {version(name)}" for name in PACKAGES))
+    try:
+        with embedded_servers(configured) as settings:
+            yield _attempt("data directory", lambda: _data_directory(settings))
+            yield from _database(settings, is_embedded=not configured.database_url)
+            yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
+    except ConfigurationError as error:
+        yield Check("servers", str(error), is_ok=False)
+
+
+def _attempt(subject: str, examine_it: Callable[[], Check]) -> Check:
+    try:
+        return examine_it()
+    except Exception as error:  # whatever a driver raises is a finding: the next check goes on
+        return Check(subject, describe(error), is_ok=False)
+
+
+def _data_directory(settings: Settings) -> Check:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=settings.data_dir):
+        return Check("data directory", f"{settings.data_dir.resolve()} can be written")
+
+
+def _database(settings: Settings, *, is_embedded: bool) -> Iterator[Check]:
+    try:
+        facts = asyncio.run(_facts(settings.database_url))
+    except Exception as error:  # the same: the queue is still to be examined
+        yield Check("PostgreSQL", f"{masked(settings.database_url)}: {describe(error)}", is_ok=False)
+        return
+    place = "embedded" if is_embedded else f"external, {masked(settings.database_url)}"
+    is_new_enough = int(facts["number"]) >= MIN_POSTGRESQL
+    need = "" if is_new_enough else "; version 18 or newer is needed"
+    yield Check("PostgreSQL", f"{facts['version']} ({place}){need}", is_new_enough)
+    for name in EXTENSIONS:
+        available, installed = facts["extensions"].get(name, (None, None))
+        state = (
+            f"{installed} installed" if installed else f"{available} available" if available else "missing"
+        )
+        yield Check(name, state, available is not None)
+    yield _attempt("migrations", lambda: _migrations(settings))
+
+
+async def _facts(database_url: str) -> dict[str, Any]:
+    engine = create_async_engine(database_url, connect_args={"timeout": TIMEOUT_SECONDS})
+    try:
+        async with engine.connect() as connection:
+            server = (
+                await connection.execute(
+                    text("SELECT current_setting('server_version'), current_setting('server_version_num')")
+                )
+            ).one()
+            extensions = await connection.execute(
+                text("SELECT name, default_version, installed_version FROM pg_available_extensions")
+            )
+            return {
+                "version": server[0],
+                "number": server[1],
+                "extensions": {name: (available, installed) for name, available, installed in extensions},
+            }
+    finally:
+        await engine.dispose()
+
+
+def _migrations(settings: Settings) -> Check:
+    current, head = migrations.current(settings.database_url), migrations.head()
+    if current == head:
+        return Check("migrations", f"at head {head}")
+    return Check(
+        "migrations", f"at {current or 'nothing'}, head is {head}; run: admin-app migrate", is_ok=False
+    )
+
+
+def _queue(settings: Settings, *, is_embedded: bool) -> Check:
+    client = redis.Redis.from_url(
+        settings.redis_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+    try:
+        facts: Any = client.info("server")
+    finally:
+        client.close()
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    number = facts.get("valkey_version", facts.get("redis_version"))
+    place = "embedded" if is_embedded else f"external, {masked(settings.redis_url)}"
+    return Check("queue", f"{name} {number} ({place})")
+
+
+def masked(url: str) -> str:
+    """Any URL, of Redis too, without its password and its options."""
+    try:
+        return make_url(url).set(query={}).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "a URL that cannot be read"

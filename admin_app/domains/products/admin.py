@@ -1,0 +1,113 @@
+"""Products in the admin: columns, form, and who sees which button."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from wtforms import Form, StringField
+
+from admin_app.actor import Actor
+from admin_app.admin.base_view import Column, Line, ServiceView, validated
+from admin_app.domains.products import access
+from admin_app.domains.products.models import Product
+from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
+from admin_app.domains.products.service import ProductService
+from admin_app.domains.users.service import UserService
+from admin_app.errors import InvalidInput
+from admin_app.listing import ListQuery
+
+OWNER = "owner"
+
+
+class ProductForm(Form):
+    """What the form has beyond the model's own columns."""
+
+    owner = StringField("Owner", description="The e-mail address of a superuser or an administrator.")
+
+
+class ProductAdmin(ServiceView, model=Product):
+    name = "Product"
+    name_plural = "Products"
+    icon = "box"
+    service = ProductService
+    create_schema = ProductCreate
+    update_schema = ProductUpdate
+    search_hint = "Name, description or owner"
+    columns = (
+        Column("name", "Name", "title"),
+        Column("price", "Price", "money"),
+        Column("is_active", "State", "state"),
+        Column("owner", "Owner", value=lambda product: product.owner.email),
+        Column("created_at", "Created", "time"),
+        Column("updated_at", "Updated", "time"),
+    )
+    details = (
+        Column("description", "Description", "long"),
+        Column("price", "Price", "money"),
+        Column("is_active", "State", "state"),
+        Column("owner", "Owner", value=lambda product: product.owner.email),
+        Column("created_at", "Created", "time"),
+        Column("updated_at", "Updated", "time"),
+        Column("version", "Version"),
+        Column("id", "Id"),
+    )
+    form_columns = ("name", "description", "price", "is_active")
+    form_overrides = {"price": StringField}  # noqa: RUF012  # text: the schema reads it, not the browser
+    form_args = {"is_active": {"label": "Active"}}  # noqa: RUF012
+    form_base_class = ProductForm
+
+    def allows(self, actor: Actor, action: str, row: Any | None = None) -> bool:
+        match action:
+            case "list" | "details":
+                return True
+            case "create" | "bulk":
+                return access.may_write(actor)
+            case "edit" | "delete":
+                return access.may_write(actor) if row is None else access.may_change(actor, row)
+            case _:
+                return False
+
+    async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
+        found = await ProductService(session, actor).get_details(row_id)
+        state = "Up to date" if found.is_indexed else "Being updated"
+        return found.product, [Line("Search", state)]
+
+    async def create(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> Product:
+        data = validated(ProductCreate, values)
+        owner_id = await self._owner_id(session, actor, values)
+        return await ProductService(session, actor).create(data, owner_id)
+
+    async def update(
+        self, session: AsyncSession, actor: Actor, row_id: UUID, values: Mapping[str, str], version: int
+    ) -> Product:
+        owner_id = await self._owner_id(session, actor, values)
+        given = {name: value for name, value in values.items() if name != OWNER}
+        data = validated(ProductUpdate, given | ({"owner_id": owner_id} if owner_id else {}))
+        return await ProductService(session, actor).update(row_id, data, expected_version=version)
+
+    def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
+        fields = super().form_fields(actor, row)
+        return (*fields, OWNER) if access.may_choose_owner(actor) else fields
+
+    def form_values(self, row: Any) -> dict[str, Any]:
+        return super().form_values(row) | {OWNER: row.owner.email}
+
+    async def lookup(
+        self, session: AsyncSession, actor: Actor, name: str, term: str
+    ) -> list[dict[str, str]] | None:
+        if name != OWNER:
+            return None
+        query = ListQuery(sort="email", descending=False, search=term)
+        page = await UserService(session, actor).page(query)
+        return [{"id": str(user.id), "text": user.email} for user in page.rows]
+
+    async def _owner_id(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> UUID | None:
+        """Whom a superuser names by e-mail; for everybody else the service knows."""
+        email = values.get(OWNER, "").strip()
+        if not email:
+            return None
+        found = await UserService(session, actor).ids_by_email([email]) if "\0" not in email else {}
+        if email.lower() not in found:
+            raise InvalidInput("There is no such owner.", {OWNER: "Nobody here has this e-mail address."})
+        return found[email.lower()]

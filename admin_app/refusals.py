@@ -1,0 +1,28 @@
+"""What a command says when the installation or the input refuses: sentences instead of a trace."""
+
+from asyncpg.exceptions import InterfaceError, PostgresError
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from admin_app.errors import AppError, InvalidInput
+from admin_app.outbox import describe
+
+
+def explain(error: Exception) -> list[str]:
+    """Empty for an error nobody foresaw: that one deserves its trace."""
+    if isinstance(error, ValidationError):
+        error = InvalidInput.from_validation(error)
+    if isinstance(error, InvalidInput) and error.fields:
+        return [f"{name}: {reason}" if name else reason for name, reason in error.fields.items()]
+    if isinstance(error, AppError):
+        return [error.message]
+    if isinstance(error, RedisError):
+        return [f"Redis cannot be used. {describe(error)}"]
+    if isinstance(error, SQLAlchemyError | PostgresError | InterfaceError):
+        return [f"The database cannot be used. {describe(error)}"]
+    if isinstance(error, OSError):
+        return [
+            f"{error.filename}: {error.strerror}" if error.filename else f"No connection. {describe(error)}"
+        ]
+    return []

@@ -1,0 +1,42 @@
+"""A bound on what a request may send."""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_app.errors import AppError
+
+MAX_BODY_BYTES = 1_000_000
+
+
+class TooLarge(AppError):
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"This is too much at once: send at most {limit:,} bytes. Nothing was changed.")
+
+
+class BodyLimitMiddleware:
+    """Raises TooLarge by the announced length, or while reading a body that announced none."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._limit = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > self._limit:
+            raise TooLarge(self._limit)
+        received = 0
+
+        async def limited_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise TooLarge(self._limit)
+            return message
+
+        await self._app(scope, limited_receive, send)
