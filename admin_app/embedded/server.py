@@ -5,6 +5,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Server(ABC):
 
     def __init__(self, home: Path, log: Path) -> None:
         self.home = home
+        self.socket_directory = home
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -74,6 +76,7 @@ class Server(ABC):
         if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.old"))
         arguments, options = self.command()
+        self._log.touch(mode=0o600)  # PostgreSQL writes down statements that failed
         with self._log.open("ab") as log:
             # Its own session: Ctrl-C in the terminal must reach only whoever stops the servers in order.
             self._child = subprocess.Popen(
@@ -101,13 +104,15 @@ def stop_servers(servers: Sequence[Server]) -> None:
         while any(server.is_running() for server, _ in running) and time.monotonic() < deadline:
             time.sleep(0.02)
         running = [(server, process) for server, process in running if server.is_running()]
+    for server in servers:
+        if server.socket_directory != server.home:
+            with suppress(OSError):
+                server.socket_directory.rmdir()
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.Error):
         process.send_signal(number)
-    except psutil.Error:
-        return
 
 
 def process_of(pid_file: Path, mark: str) -> psutil.Process | None:

@@ -25,7 +25,8 @@ class Valkey(Server):
     def __init__(self, data_directory: Path) -> None:
         super().__init__(data_directory / "valkey", data_directory / "valkey.log")
         self.home.mkdir(mode=0o700, exist_ok=True)
-        self._socket = socket_directory(self.home, os.geteuid()) / "valkey.sock"
+        self.socket_directory = socket_directory(self.home, os.geteuid())
+        self._socket = self.socket_directory / "valkey.sock"
 
     @property
     def url(self) -> str:

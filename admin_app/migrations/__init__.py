@@ -27,16 +27,16 @@ def configuration(connection: Connection | None = None) -> Config:
 
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring the schema up; safe to run from several processes at once."""
-    _run(database_url, lambda connection: command.upgrade(configuration(connection), revision))
+    on_connection(database_url, lambda connection: command.upgrade(configuration(connection), revision))
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    _run(database_url, lambda connection: command.downgrade(configuration(connection), revision))
+    on_connection(database_url, lambda connection: command.downgrade(configuration(connection), revision))
 
 
 def current(database_url: str) -> str | None:
     """The revision the database is at; None before the first."""
-    return _run(
+    return on_connection(
         database_url, lambda connection: MigrationContext.configure(connection).get_current_revision()
     )
 
@@ -48,7 +48,9 @@ def head() -> str:
     return revision
 
 
-def _run(database_url: str, work: Callable[[Connection], Result]) -> Result:
+def on_connection(database_url: str, work: Callable[[Connection], Result]) -> Result:
+    """`work`'s result, in one transaction of its own."""
+
     async def connected() -> Result:
         engine = create_async_engine(database_url, poolclass=NullPool)
         try:
