@@ -1,10 +1,13 @@
 """Kinds of text people type, as pydantic types: what can be stored and shown safely, and how long."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, EmailStr, StringConstraints, field_validator
+from email_validator import validate_email
+from pydantic import AfterValidator, StringConstraints, field_validator
 
 MAX_DESCRIPTION_LENGTH = 20_000
+DOTS = re.compile(r"\.{2,}")
 
 
 def _printable(value: str) -> str:
@@ -20,6 +23,16 @@ def _printable_lines(value: str) -> str:
     return text
 
 
+def _email(value: str) -> str:
+    """An address as it was typed, its domain in normal form.
+
+    Dots in a row are let through: RFC 5322 forbids them, but such addresses exist and receive mail.
+    """
+    local, at, domain = value.strip().rpartition("@")
+    checked = validate_email(f"{DOTS.sub('.', local)}{at}{domain}", check_deliverability=False)
+    return f"{local}@{checked.domain}"
+
+
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
@@ -30,7 +43,7 @@ Paragraphs = Annotated[
     StringConstraints(max_length=MAX_DESCRIPTION_LENGTH),
     AfterValidator(_printable_lines),
 ]
-EmailAddress = Annotated[EmailStr, StringConstraints(max_length=254)]
+EmailAddress = Annotated[str, AfterValidator(_email), StringConstraints(max_length=254)]
 
 
 def reject_null() -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import blake2b
 from io import BufferedReader, TextIOWrapper
 from itertools import islice
@@ -20,7 +19,7 @@ from pathlib import Path
 from stat import S_ISREG
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,11 +47,13 @@ ALREADY_THERE = "already there"
 DIFFERS = "already there; price or state differ, import does not change existing products"
 NOT_UTF8 = "This is not valid UTF-8. Save the file as “CSV UTF-8” and try again."
 BROKEN_QUOTES = "The quotation marks of this row do not pair up."
-TOO_LONG = "A cell has more than {limit:,} characters; perhaps a quotation mark is missing."
+TOO_LONG = "A cell is far too long; perhaps a quotation mark is missing."
 
-_EMAIL = TypeAdapter[str](EmailAddress)
 
-Key = tuple[UUID, str, str]
+class ProductRow(ProductCreate):
+    """What a line of the file says."""
+
+    owner_email: EmailAddress
 
 
 class Verdict(StrEnum):
@@ -174,7 +175,7 @@ class ProductFile:
             except csv.Error as error:
                 # The rows such a quotation mark has swallowed are read again, each from its own line.
                 self._lines.give_back()
-                yield Row(line, {}, _describe(error))
+                yield Row(line, {}, TOO_LONG if "field limit" in str(error) else BROKEN_QUOTES)
                 continue
             if cells is None:
                 return
@@ -264,10 +265,7 @@ class ProductImport:
         self._actor = Actor.system(Source.IMPORT)
         self._owners = Owners(self._actor, create_missing=create_owners)
         self._seen: Counter[bytes] = Counter()
-
-    @property
-    def owners_created(self) -> int:
-        return len(self._owners.created)
+        self.owners_created = 0
 
     async def take(self, rows: Sequence[Row]) -> list[Outcome]:
         """Import these rows in one transaction, and say what became of each, in their order."""
@@ -302,7 +300,7 @@ class ProductImport:
             identical = await service.find_identical({_key(draft, owner) for draft, owner in owned})
             for draft, owner in owned:
                 key = _key(draft, owner)
-                digest = _digest(key)
+                digest = _digest(*key)
                 place = self._seen[digest] + seen[digest]
                 seen[digest] += 1
                 products = identical.get(key, [])
@@ -314,6 +312,7 @@ class ProductImport:
             for (draft, _), product in zip(new, created, strict=True):
                 outcomes.append(Outcome(draft.line, Verdict.CREATED, product_id=product.id))
         self._seen.update(seen)
+        self.owners_created = len(self._owners.created)
         return outcomes
 
 
@@ -328,17 +327,14 @@ def read_row(row: Row) -> Draft | Outcome:
             column: text if column == "description" else text.strip() for column, text in row.cells.items()
         }
         try:
-            data = ProductCreate.model_validate(cells)
+            values = ProductRow.model_validate(cells)
         except ValidationError as error:
-            problems.update(InvalidInput.from_validation(error).fields)
-        try:
-            email = _email(cells["owner_email"])
-        except ValidationError as error:
-            problems["owner_email"] = InvalidInput.from_validation(error).fields[""]
-    if problems:
-        reason = " ".join(f"{column}: {sentence}" for column, sentence in problems.items())
-        return Outcome(row.line, Verdict.REFUSED, reason)
-    return Draft(row.line, data, email)
+            problems = InvalidInput.from_validation(error).fields
+        else:
+            data = ProductCreate(**values.model_dump(exclude={"owner_email"}))
+            return Draft(row.line, data, values.owner_email)
+    reason = " ".join(f"{column}: {sentence}" for column, sentence in problems.items())
+    return Outcome(row.line, Verdict.REFUSED, reason)
 
 
 def name_from(email: str) -> str:
@@ -379,16 +375,6 @@ def _require_columns(columns: Sequence[str]) -> None:
         )
 
 
-def _describe(error: csv.Error) -> str:
-    # The module has one class for all its errors (CPython, Modules/_csv.c).
-    return TOO_LONG.format(limit=csv.field_size_limit()) if "field limit" in str(error) else BROKEN_QUOTES
-
-
-@lru_cache(maxsize=10_000)
-def _email(text: str) -> str:
-    return _EMAIL.validate_python(text)
-
-
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -397,13 +383,12 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _key(draft: Draft, owner: UUID) -> Key:
+def _key(draft: Draft, owner: UUID) -> tuple[UUID, str, str]:
     return owner, draft.data.name, draft.data.description
 
 
-def _digest(key: Key) -> bytes:
+def _digest(owner: UUID, name: str, description: str) -> bytes:
     """16 bytes instead of a description: a file may have a million rows."""
-    owner, name, description = key
     return blake2b(f"{name}\0{description}".encode(), digest_size=16, key=owner.bytes).digest()
 
 
