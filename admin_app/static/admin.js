@@ -30,9 +30,6 @@ for (const form of document.querySelectorAll("[data-drop-empty]")) {
   window.addEventListener("pageshow", () => {
     for (const field of form.elements) field.disabled = false;
   });
-  for (const choice of form.querySelectorAll("select")) {
-    choice.addEventListener("change", () => form.requestSubmit());
-  }
 }
 
 // The selection: all rows of the page at once, a count, and no buttons while nothing is selected.
