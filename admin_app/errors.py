@@ -71,8 +71,10 @@ _SENTENCES = {
     "decimal_max_digits": "The number has too many digits.",
     "greater_than": "Enter a number greater than {gt}.",
     "less_than": "Enter a number below {lt}.",
-    "string_too_short": "Enter at least {min_length} character(s).",
+    "string_too_short": "Enter at least {min_length} characters.",
     "string_too_long": "Use at most {max_length} characters.",
+    "too_short": "Enter at least {min_length} characters.",
+    "too_long": "Use at most {max_length} characters.",
     "string_unicode": "This text contains characters that cannot be stored.",
     "bool_parsing": "Choose yes or no.",
     "bool_type": "Choose yes or no.",
@@ -83,6 +85,8 @@ _SENTENCES = {
 
 
 def _sentence(kind: str, message: str, context: Mapping[str, object]) -> str:
+    if kind == "string_too_short" and context["min_length"] == 1:
+        kind = "missing"
     known = _SENTENCES.get(kind)
     if known is not None:
         return known.format(**context)

@@ -25,6 +25,7 @@ from admin_app.errors import AppError
 PAGE_SIZES = (25, 50, 100, 250)
 COUNT_LIMIT = 10_000
 MAX_SEARCH_LENGTH = 200
+MAX_DIGITS = 1_000  # far beyond any column, far below what PostgreSQL can read
 
 Row = TypeVar("Row", bound=Base)
 
@@ -283,15 +284,23 @@ def _cursor(direction: Literal["after", "before"], found: Any) -> Cursor:
 
 
 def _read(kind: type, value: Any) -> Any:
+    """A sort value out of a cursor, which anybody can forge: only what PostgreSQL can compare with."""
     if value is None:
         return None
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise TypeError(value)
+        return value
+    if not isinstance(value, str) or not is_storable(value):
+        raise TypeError(value)
     if kind is datetime:
-        return datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None or not 1900 <= moment.year <= 2999:
+            raise ValueError(value)
+        return moment
     if kind is Decimal:
         number = Decimal(value)
-        if not number.is_finite():
+        if not number.is_finite() or not -MAX_DIGITS <= number.adjusted() <= MAX_DIGITS:
             raise ValueError(value)
         return number
-    if kind is str and not (isinstance(value, str) and is_storable(value)):
-        raise TypeError(value)
     return kind(value)

@@ -153,6 +153,12 @@ async def mark_failed(session: AsyncSession, delivery_id: UUID, error: Exception
 
 def describe(error: Exception) -> str:
     """One line for the jobs page: what went wrong, without SQL or its parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[0] if lines else 'no message'}"[:500]
+    if isinstance(error, DBAPIError):
+        # PostgreSQL and asyncpg quote values in their messages; the kind of error and the constraint do not.
+        cause = getattr(error.orig, "__cause__", None) or error.orig or error
+        state = getattr(cause, "sqlstate", None)
+        message = getattr(cause, "constraint_name", None) or (f"SQLSTATE {state}" if state else "")
+        return f"{type(cause).__name__}: {message or 'the database driver refused it'}"
+    lines = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").strip().splitlines()
+    shown = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
+    return shown.encode(errors="replace").decode()

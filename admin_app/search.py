@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    cast,
     delete,
     func,
     literal,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR, insert
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,8 +46,11 @@ def words(text: str) -> list[str]:
 
 def contains(column: SQLColumnExpression[str], word: str) -> ColumnElement[bool]:
     """Substring, without regard to case or accents; %, _ and \\ are literal."""
-    escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return plain(column).like(func.concat("%", plain(literal(escaped)), "%"))
+    pattern: ColumnElement[str] = plain(literal(word))
+    for special in ("\\", "%", "_"):  # after plain_text, which makes a "%" of a full-width one
+        pattern = func.replace(pattern, special, f"\\{special}")
+    # || and not concat(): that is only STABLE, and the planner would not see which word it is.
+    return plain(column).like(literal("%").concat(pattern).concat("%"))
 
 
 def every_word(text: str, matches_word: Any) -> ColumnElement[bool]:
@@ -100,6 +104,18 @@ def _weighted(parameter: str, weight: Literal["A", "B", "D"]) -> ColumnElement[A
     return func.setweight(words, literal_column(f"'{weight}'"), type_=TSVECTOR())
 
 
+def _prefixes(typed: ColumnElement[str]) -> ColumnElement[Any]:
+    """A query for documents with words that begin like each of these; for no words one that finds nothing.
+
+    From the words PostgreSQL itself finds, as it does in documents: to_tsquery has a syntax, and plain_text
+    makes "(1)" of one character.
+    """
+    word = func.unnest(func.tsvector_to_array(func.to_tsvector(_SIMPLE, typed))).column_valued("word")
+    quoted = func.concat("'", func.replace(func.replace(word, "\\", "\\\\"), "'", "''"), "':*")
+    query = func.coalesce(func.string_agg(quoted, " & "), "")
+    return select(cast(query, TSQUERY)).scalar_subquery()
+
+
 class PostgresSearchIndex:
     """Weighted, unaccented words for ranking; trigrams of the title for typing errors."""
 
@@ -137,12 +153,12 @@ class PostgresSearchIndex:
         await self._session.execute(delete(self._table).where(self._table.id.in_(ids)))
 
     async def search(self, text: str, *, limit: int) -> list[UUID]:
-        terms = re.findall(r"\w+", text)[:MAX_WORDS]
+        terms = re.findall(r"[\w@./+-]+", text)[:MAX_WORDS]
         if not terms:
             return []
         table = self._table
         typed = plain(literal(" ".join(terms)))
-        prefixes = func.to_tsquery(_SIMPLE, plain(literal(" & ".join(f"{term}:*" for term in terms))))
+        prefixes = _prefixes(typed)
         similarity = func.word_similarity(typed, table.title)
         statement = (
             select(table.id)

@@ -32,7 +32,10 @@ class Deliverer:
         self._lease_seconds = lease_seconds
 
     async def deliver(self, delivery_id: UUID, tries: int) -> None:
-        """`tries` as handed over. Nothing to do is not an error. A task that raises is kept with its reason and tried again later."""
+        """`tries` as handed over. Nothing to do is not an error.
+
+        A task that raises is kept with its reason and tried again later.
+        """
         async with self._database.transaction() as session:
             started = await outbox.begin_try(
                 session,

@@ -29,7 +29,8 @@ class Product(Identified, Timestamped, Base):
     __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012
 
     __table_args__ = (
-        CheckConstraint("price > 0", name="price_positive"),
+        # PostgreSQL takes NaN for greater than any number.
+        CheckConstraint("price > 0 AND price <> 'NaN'", name="price_positive"),
         CheckConstraint("length(btrim(name)) > 0", name="name_given"),
         Index("ix_products_name_order", func.plain_text(name), "id"),
         Index("ix_products_price", "price", "id"),

@@ -92,15 +92,17 @@ class ProductRepository:
         return [found[product_id] for product_id in product_ids if product_id in found]
 
     async def lock_changeable(self, product_id: UUID) -> Product | None:
-        """The product, locked, if this actor may change it."""
-        statement = _with_owner().where(Product.id == product_id, changeable_by(self._actor))
-        statement = statement.with_for_update(of=Product)
-        return (await self._session.scalars(statement)).one_or_none()
+        """The product, locked, if this actor may change it.
+
+        Without its owner: joined here, a product given away while we wait for its lock would not be found.
+        """
+        statement = select(Product).where(Product.id == product_id, changeable_by(self._actor))
+        return (await self._session.scalars(_read_anew(statement.with_for_update()))).one_or_none()
 
     async def lock_many(self, product_ids: Sequence[UUID]) -> list[Product]:
         """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
         statement = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id).with_for_update()
-        return list(await self._session.scalars(statement))
+        return list(await self._session.scalars(_read_anew(statement)))
 
     async def set_active(self, product_ids: Sequence[UUID], active: bool) -> None:
         await self._session.execute(
@@ -144,14 +146,16 @@ class ProductRepository:
     async def update_index(self, product_ids: Sequence[UUID]) -> None:
         """Bring these products' index entries up to date, whatever order such calls arrive in.
 
-        A product cannot be deleted while its entry is written (KEY SHARE), so no entry outlives its product.
+        Locked first and read afterwards, in a statement of its own: whoever waited for the lock sees what
+        the one before saw, or newer. Locked, a product cannot be deleted, so no entry outlives its product.
         """
+        lock = select(Product.id).where(Product.id.in_(product_ids)).order_by(Product.id)
+        await self._session.execute(lock.with_for_update(key_share=True))
         statement = (
             select(Product.id, Product.version, Product.name, Product.description, User.email)
             .join(Product.owner)
             .where(Product.id.in_(product_ids))
             .order_by(Product.id)
-            .with_for_update(of=Product, read=True, key_share=True)
         )
         rows = (await self._session.execute(statement)).all()
         index = PostgresSearchIndex(self._session, ProductSearchDocument)
@@ -195,18 +199,10 @@ class ProductRepository:
             found[product.owner_id, product.name, product.description].append(product)
         return dict(found)
 
-    async def count_identical(
-        self, keys: Sequence[tuple[UUID, str, str]]
-    ) -> dict[tuple[UUID, str, str], int]:
-        """How many products there are for each (owner, name, description)."""
-        owners = {owner_id for owner_id, _, _ in keys}
-        names = {name for _, name, _ in keys}
-        statement = (
-            select(Product.owner_id, Product.name, Product.description, func.count())
-            .where(Product.owner_id.in_(owners), Product.name.in_(names))
-            .group_by(Product.owner_id, Product.name, Product.description)
-        )
-        return {(row[0], row[1], row[2]): row[3] for row in await self._session.execute(statement)}
+
+def _read_anew(statement: Select[Product]) -> Select[Product]:
+    """What the session loaded before the lock may be older than the locked row."""
+    return statement.execution_options(populate_existing=True)
 
 
 def _with_owner() -> Select[Product]:

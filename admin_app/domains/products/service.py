@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
 from admin_app.bulk import BulkOutcome
+from admin_app.database import violated_constraint
 from admin_app.domains.products import access
 from admin_app.domains.products.events import ProductCreated, ProductDeleted, ProductUpdated
 from admin_app.domains.products.models import Product
@@ -38,7 +41,7 @@ class ProductService:
     may not change, exactly as for one that does not exist.
     """
 
-    listing = LISTING
+    listing: ClassVar = LISTING
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -61,7 +64,7 @@ class ProductService:
             await self._require_owner(owner_id)
         products = [Product(**data.model_dump(), owner_id=owner_id) for data, owner_id in rows]
         self._session.add_all(products)
-        await self._session.flush()
+        await self._flush()
         for product in products:
             after = audit.snapshot(product)
             audit.record(self._session, self._actor, "created", Product, product.id, after=after)
@@ -124,7 +127,7 @@ class ProductService:
         if after == before:
             return product
         _require_version(product, expected_version)
-        await self._session.flush()
+        await self._flush()
         audit.record(self._session, self._actor, "updated", Product, product.id, before=before, after=after)
         fields = tuple(audit.diff(Product, before, after))
         self._events.publish(ProductUpdated((product.id,), fields))
@@ -165,12 +168,6 @@ class ProductService:
         """The products of each (owner, name, description), oldest first; for imports run twice."""
         return await self._products.find_identical(keys)
 
-    async def count_identical(
-        self, keys: Sequence[tuple[UUID, str, str]]
-    ) -> dict[tuple[UUID, str, str], int]:
-        """How many products there are for each (owner, name, description); for imports run twice."""
-        return await self._products.count_identical(keys)
-
     async def _lock(self, product_id: UUID) -> Product:
         self._require_writer()
         product = await self._products.lock_changeable(product_id)
@@ -186,8 +183,21 @@ class ProductService:
         if not access.may_choose_owner(self._actor):
             raise Forbidden("Only superusers may choose who owns a product.")
         if not await self._products.owner_may_own(owner_id):
-            reason = "Choose an active superuser or administrator."
-            raise InvalidInput("This person cannot own products.", {"owner": reason})
+            raise _cannot_own()
+
+    async def _flush(self) -> None:
+        try:
+            await self._session.flush()
+        except IntegrityError as error:
+            # Asked above, but an owner can be deleted meanwhile; also the actor.
+            if violated_constraint(error) == "fk_products_owner_id_users":
+                raise _cannot_own() from None
+            raise
+
+
+def _cannot_own() -> InvalidInput:
+    reason = "Choose an active superuser or administrator."
+    return InvalidInput("This person cannot own products.", {"owner": reason})
 
 
 def _require_version(product: Product, expected: int | None) -> None:

@@ -20,11 +20,11 @@ PASSWORD = "password"  # noqa: S105  # the field's name
 class UserForm(Form):
     """What the form has beyond the model's own columns."""
 
-    role = SelectField("Role", choices=[(role.value, role.value.capitalize()) for role in Role])
+    role = SelectField("Role", choices=[(role.value, role.value.capitalize()) for role in reversed(Role)])
     password = PasswordField(
         "Password",
-        description=f"At least {MIN_PASSWORD_LENGTH} characters. Left empty, it stays as it is. "
-        "A new password signs the person out everywhere.",
+        description=f"At least {MIN_PASSWORD_LENGTH} characters. Left empty, nothing changes: "
+        "who has no password cannot sign in. A new one signs the person out everywhere.",
     )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import listing
@@ -14,6 +15,10 @@ from admin_app.domains.users.models import User
 from admin_app.listing import Listing, ListQuery, Page
 from admin_app.search import contains, every_word, plain
 from admin_app.security.sessions import AuthSession, SessionLimits, hash_token
+
+TURN = 0x75736572  # any constant: the advisory lock of `take_turn`
+
+Row = TypeVar("Row")
 
 
 def matches(text: str) -> ColumnElement[bool]:
@@ -45,6 +50,11 @@ LISTING = Listing(
 )
 
 
+def _locked(statement: Select[Row]) -> Select[Row]:
+    """Against other changes, but not against products that refer to these accounts; and read anew."""
+    return statement.with_for_update(key_share=True).execution_options(populate_existing=True)
+
+
 class UserRepository:
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -56,26 +66,28 @@ class UserRepository:
         return (await self._session.scalars(statement)).one_or_none()
 
     async def lock(self, user_id: UUID) -> User | None:
-        statement = select(User).where(User.id == user_id).with_for_update()
-        return (await self._session.scalars(statement)).one_or_none()
+        return (await self._session.scalars(_locked(select(User).where(User.id == user_id)))).one_or_none()
 
     async def lock_many(self, user_ids: Sequence[UUID]) -> list[User]:
         """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
-        statement = select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update()
-        return list(await self._session.scalars(statement))
+        statement = select(User).where(User.id.in_(user_ids)).order_by(User.id)
+        return list(await self._session.scalars(_locked(statement)))
 
-    async def lock_superusers(self) -> list[UUID]:
-        """The active superusers, locked: while held, no other transaction can take one away."""
-        statement = (
-            select(User.id)
-            .where(User.role == Role.SUPERUSER, User.is_active)
-            .order_by(User.id)
-            .with_for_update()
-        )
+    async def take_turn(self) -> None:
+        """Until this transaction ends, no other one that takes its turn goes on.
+
+        To be taken before any account is locked, by whatever could take a superuser away. Locking the
+        superusers' rows instead would not do: who they are changes, and with it the order of the locks.
+        """
+        await self._session.execute(select(func.pg_advisory_xact_lock(TURN)))
+
+    async def active_superusers(self) -> list[UUID]:
+        statement = select(User.id).where(User.role == Role.SUPERUSER, User.is_active)
         return list(await self._session.scalars(statement))
 
     async def find_by_email(self, email: str) -> User | None:
-        statement = select(User).where(func.lower(User.email) == email.lower())
+        # PostgreSQL lowers both sides: Python's lower() differs in a few letters, such as Σ and İ.
+        statement = select(User).where(func.lower(User.email) == func.lower(email))
         return (await self._session.scalars(statement)).one_or_none()
 
     async def find_session(self, token: str, limits: SessionLimits) -> tuple[User, datetime] | None:
@@ -95,17 +107,23 @@ class UserRepository:
 
     async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
         """Lower-case e-mail -> id, for those that exist."""
-        lower = func.lower(User.email)
-        statement = select(lower, User.id).where(lower.in_({email.lower() for email in emails}))
-        return {row[0]: row[1] for row in await self._session.execute(statement)}
+        asked = func.unnest(literal(sorted(set(emails)), ARRAY(Text))).column_valued("asked")
+        statement = select(asked, User.id).join(User, func.lower(User.email) == func.lower(asked))
+        return {row[0].lower(): row[1] for row in await self._session.execute(statement)}
 
-    async def note_sign_in(self, user_id: UUID) -> None:
-        """Not a change of the account: version and updated_at stay."""
-        await self._session.execute(
+    async def note_sign_in(self, user: User) -> bool:
+        """Not a change of the account: version and updated_at stay.
+
+        False when the account was closed or its password changed since it was loaded. Otherwise such a
+        change waits for this transaction, and ends the session it opens.
+        """
+        statement = (
             update(User)
-            .where(User.id == user_id)
+            .where(User.id == user.id, User.is_active, User.password_hash == user.password_hash)
             .values(last_sign_in_at=func.now(), updated_at=User.updated_at)
+            .returning(User.id)
         )
+        return await self._session.scalar(statement) is not None
 
     async def page(self, query: ListQuery) -> Page[User]:
         base = select(User).where(readable_by(self._actor))

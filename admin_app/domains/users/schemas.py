@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints
 
 from admin_app.actor import Role
 from admin_app.text import EmailAddress, Line, reject_null
@@ -12,8 +12,19 @@ from admin_app.text import EmailAddress, Line, reject_null
 MIN_PASSWORD_LENGTH = 12
 MAX_PASSWORD_LENGTH = 256
 
+
+def _can_be_hashed(password: SecretStr) -> SecretStr:
+    """A lone surrogate cannot be encoded; sign-in turns away both it and NUL."""
+    text = password.get_secret_value()
+    if any(character == "\0" or 0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise ValueError("This password contains characters that cannot be used.")
+    return password
+
+
 Password = Annotated[
-    SecretStr, StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)
+    SecretStr,
+    StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
+    AfterValidator(_can_be_hashed),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -19,7 +19,7 @@ from admin_app.domains.users.repository import LISTING, UserRepository
 from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
-from admin_app.listing import ListQuery, Page
+from admin_app.listing import ListQuery, Page, is_storable
 from admin_app.outbox import OutboxBus
 from admin_app.security.passwords import UNUSABLE, hash_password, verify_password
 from admin_app.security.sessions import SessionLimits, end_sessions_of
@@ -31,7 +31,7 @@ ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
 class UserService:
     """Runs inside the caller's transaction, as the actor. Every change is for superusers (Forbidden)."""
 
-    listing = LISTING
+    listing: ClassVar = LISTING
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -81,12 +81,15 @@ class UserService:
         if data.password:
             # Outside any lock: hashing takes tens of milliseconds.
             values["password_hash"] = await hash_password(data.password.get_secret_value())
+        if values.keys() & {"role", "is_active"}:
+            await self._users.take_turn()
         user = await self._lock(user_id)
         return await self._change(user, values, expected_version)
 
     async def delete(self, user_id: UUID, *, expected_version: int | None = None) -> None:
         """Raises Conflict for a person who owns products, and for the last active superuser."""
         self._require_manager()
+        await self._users.take_turn()
         user = await self._lock(user_id)
         _require_version(user, expected_version)
         await self._keep_a_superuser(user, is_kept=False)
@@ -100,6 +103,7 @@ class UserService:
         """Let the selected people in, or shut them out."""
         self._require_manager()
         wanted = set(user_ids)
+        await self._users.take_turn()
         users = await self._users.lock_many(sorted(wanted))
         changing = [user for user in users if user.is_active != active]
         for user in changing:
@@ -111,11 +115,12 @@ class UserService:
 
         All three take the same time. A success is noted in the account and in the history.
         """
-        user = await self._users.find_by_email(email) if _is_plausible(email, password) else None
+        if not _is_plausible(email, password):
+            email = password = ""
+        user = await self._users.find_by_email(email)
         matches = await verify_password(password[:MAX_PASSWORD_LENGTH], user.password_hash if user else None)
-        if user is None or not matches or not user.is_active:
+        if user is None or not matches or not await self._users.note_sign_in(user):
             return None
-        await self._users.note_sign_in(user.id)
         audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
         return user
 
@@ -152,7 +157,7 @@ class UserService:
     async def _keep_a_superuser(self, user: User, *, is_kept: bool) -> None:
         if is_kept or user.role is not Role.SUPERUSER or not user.is_active:
             return
-        if await self._users.lock_superusers() == [user.id]:
+        if await self._users.active_superusers() == [user.id]:
             raise Conflict("This is the last active superuser. Make somebody else a superuser first.")
 
     async def _flush(self) -> None:
@@ -196,4 +201,4 @@ def _require_version(user: User, expected: int | None) -> None:
 
 def _is_plausible(email: str, password: str) -> bool:
     """What no account can have is not looked up: PostgreSQL would refuse the question."""
-    return len(email) <= 254 and "\0" not in email + password
+    return len(email) <= 254 and is_storable(email + password)

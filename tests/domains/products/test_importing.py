@@ -149,8 +149,8 @@ def test_every_usual_kind_of_csv_is_read(tmp_path: Path, delimiter: str, start: 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (f",,1,true,{ALICE}", "name: Enter at least 1 character(s)."),
-        (f"  ,,1,true,{ALICE}", "name: Enter at least 1 character(s)."),
+        (f",,1,true,{ALICE}", "name: This field is required."),
+        (f"  ,,1,true,{ALICE}", "name: This field is required."),
         (f"{'x' * 300},,1,true,{ALICE}", "name: Use at most 255 characters."),
         (f"Va\0se,,1,true,{ALICE}", "name: This text contains control characters."),
         (f"Vase,a\0b,1,true,{ALICE}", "description: This text contains control characters."),
@@ -172,7 +172,7 @@ def test_every_usual_kind_of_csv_is_read(tmp_path: Path, delimiter: str, start: 
         (f'Vase,,1,true,"{ALICE}" x', "The quotation marks of this row do not pair up."),
         (f"Vase,{'x' * 200_000},1,true,{ALICE}", "A cell is far too long"),
         (f"Vase,{'x' * 3_000_000},1,true,{ALICE}", "A cell is far too long"),
-        (f",,0,true,{ALICE}", "name: Enter at least 1 character(s). price: Enter a number greater than 0."),
+        (f",,0,true,{ALICE}", "name: This field is required. price: Enter a number greater than 0."),
     ],
 )
 def test_a_bad_row_is_refused_with_line_and_reason(tmp_path: Path, row: str, reason: str) -> None:
@@ -200,7 +200,7 @@ async def test_the_good_rows_between_bad_ones_are_in(database: Database, cast: C
     outcomes = await load(database, path)
     assert [product.name for product in await products_of(database)] == ["Before", "Between", "After"]
     assert [(each.line, each.reason) for each in outcomes if each.verdict is Verdict.REFUSED] == [
-        (3, "name: Enter at least 1 character(s)."),
+        (3, "name: This field is required."),
         (4, "price: Enter a finite number such as 12.50."),
         (6, "name: Use at most 255 characters."),
         (7, "owner_email: Nobody has the e-mail who@demo.example. --create-owners makes an account."),

@@ -1,0 +1,82 @@
+"""A relay or a worker that signals itself at a named step: `python -m tests.crash.process STEP SIGNAL`.
+
+The step tells which of the two it is. With the step "relay" or "worker" nothing happens to it. What to
+connect to comes from the environment, as for the application itself.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from saq.queue.redis import RedisQueue
+
+from admin_app import outbox, relay, worker
+from admin_app.config import load_settings
+from admin_app.relay import Relay
+from admin_app.worker import Deliverer
+from tests.crash import effects
+
+
+class Step(NamedTuple):
+    """Before or after a coroutine function, the first time it has something to do."""
+
+    moment: str
+    owner: Any
+    name: str
+
+
+RELAY_STEPS = {
+    "relay has locked deliveries": Step("after", outbox, "lock_due"),
+    "relay has leased them but not committed": Step("after", outbox, "lease"),
+    "relay has committed but enqueued nothing": Step("before", Relay, "_enqueue"),
+    "relay has enqueued the first": Step("after", Relay, "_enqueue"),
+    "relay has enqueued all": Step("after", Relay, "hand_over"),
+}
+WORKER_STEPS = {
+    "worker has taken a job from the queue": Step("after", RedisQueue, "dequeue"),
+    "worker has not yet begun the try": Step("before", outbox, "begin_try"),
+    "worker has begun the try but not committed": Step("after", outbox, "begin_try"),
+    "worker has committed the begun try": Step("before", Deliverer, "_run"),
+    "worker has had the effect": Step("after", effects, "note_effect"),
+    "worker has marked it done": Step("after", outbox, "mark_done"),
+    "worker has committed effect and mark": Step("after", Deliverer, "_run"),
+}
+NOTHING = (None, 0, False, [])
+"""What these functions return when they found nothing to do; all others always have something to do."""
+MAY_BE_IDLE = {"lock_due", "hand_over", "dequeue", "begin_try"}
+
+
+def arm(step: Step, strike: Callable[[], None]) -> None:
+    original = getattr(step.owner, step.name)
+    armed = True
+
+    async def wrapped(*arguments: Any, **options: Any) -> Any:
+        nonlocal armed
+        if armed and step.moment == "before":
+            armed = False
+            strike()
+        result = await original(*arguments, **options)
+        if armed and step.moment == "after" and not (step.name in MAY_BE_IDLE and result in NOTHING):
+            armed = False
+            strike()
+        return result
+
+    setattr(step.owner, step.name, wrapped)
+
+
+async def main(step: str, signal_name: str) -> None:
+    if step in RELAY_STEPS | WORKER_STEPS:
+        number = signal.Signals[signal_name]
+        arm((RELAY_STEPS | WORKER_STEPS)[step], lambda: os.kill(os.getpid(), number))
+    settings = load_settings()
+    if step == "relay" or step in RELAY_STEPS:
+        await relay.run(settings)
+    else:
+        await worker.run(settings, {effects.NOTE_EFFECT: effects.note_effect})
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
