@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> Website:
         return await error_pages.respond(render_error, request, error)
 
     app = Website(
-        routes=[Route("/", _to_admin), Route("/live", _live)],
+        routes=[Route("/", _to_admin), Route(BASE_URL, _to_admin), Route("/live", _live)],
         lifespan=lifespan,
         exception_handlers={HTTPException: on_http_error},
         middleware=[

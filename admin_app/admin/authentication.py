@@ -2,7 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from sqladmin.authentication import AuthenticationBackend
 from starlette.datastructures import FormData
@@ -104,11 +104,10 @@ class Authentication(AuthenticationBackend):
     def local_target(self, target: object) -> str:
         """Where to go after signing in: a page of this site, or the start page for anything else."""
         start = f"{self._base_url}/"
-        if not isinstance(target, str) or not target.isprintable() or "\\" in target:
+        # What begins so has neither scheme nor host; browsers read a backslash as a slash.
+        if not isinstance(target, str) or not target.startswith(start) or "\\" in target:
             return start
-        parts = urlsplit(target)
-        is_local = not parts.scheme and not parts.netloc and target.startswith(start)
-        return target if is_local else start
+        return target if target.isprintable() else start
 
     def _sign_in_url(self, request: Request) -> str:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")

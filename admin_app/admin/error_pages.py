@@ -1,6 +1,7 @@
 """Every error a person can meet, as a page: one sentence, the right status, never SQL or a trace."""
 
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_app.errors import AppError, NotFound
+from admin_app.outbox import describe
 
 UNAVAILABLE = "The database cannot be reached right now. Nothing was changed; try again in a moment."
 BUSY = "Somebody else was changing the same rows. Nothing was changed; try again."
@@ -56,14 +58,25 @@ async def respond(render: Render, request: Request, error: Exception) -> Respons
     explained = explain(error)
     if explained is None:
         incident = uuid4()
-        logger.error("incident %s at %s %s", incident, request.method, request.url.path, exc_info=error)
+        _log(f"incident {incident} at {request.method} {request.url.path}", error)
         explained = 500, f"Something went wrong on our side. Nothing was changed. Incident {incident}."
     status, message = explained
     response = await render(request, status, message)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)  # such as Allow, which a 405 must carry (RFC 9110, 15.5.6)
     if status == 503:
         logger.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
         response.headers["Retry-After"] = "5"
     return response
+
+
+def _log(message: str, error: Exception) -> None:
+    if isinstance(error, DBAPIError):
+        # Its text repeats the values of the statement and of the row, a password hash among them.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s: %s\n%s", message, describe(error), trace)
+    else:
+        logger.error("%s", message, exc_info=error)
 
 
 class ErrorPagesMiddleware:

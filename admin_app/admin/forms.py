@@ -12,7 +12,8 @@ from admin_app.errors import AppError, InvalidInput
 
 VERSION = "version"
 KEY = "key"
-MAX_FIELDS = 100
+MAX_FIELDS = 1000
+"""More than a full page of selected rows."""
 
 
 class Incomplete(AppError):
@@ -22,9 +23,24 @@ class Incomplete(AppError):
         super().__init__(f"The form arrived incomplete: “{name}” is missing. Open it again and retry.")
 
 
+class Unreadable(AppError):
+    def __init__(self) -> None:
+        super().__init__("The form arrived in an encoding that cannot be read. Open it again and retry.")
+
+
 async def read(request: Request) -> FormData:
-    """The posted fields. Raises HTTPException 400 for a body that is not a form."""
-    return await request.form(max_files=0, max_fields=MAX_FIELDS)
+    """The posted fields, all of which UTF-8 can carry.
+
+    Raises HTTPException 400 for a body that is not a form, and Unreadable for the encodings a multipart
+    body may claim to have: Python knows some that fail in ways of their own, or decode to lone surrogates.
+    """
+    try:
+        form = await request.form(max_files=0, max_fields=MAX_FIELDS)
+        for item in form.multi_items():
+            "".join(map(str, item)).encode()
+    except UnicodeError:
+        raise Unreadable from None
+    return form
 
 
 def text_values(form: FormData, names: tuple[str, ...]) -> dict[str, str]:

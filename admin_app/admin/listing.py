@@ -55,8 +55,7 @@ def list_page(view: ServiceView, actor: Actor, query: ListQuery, page: Page[Any]
     listing = view.service.listing
 
     def url(changed: ListQuery) -> str:
-        text = urlencode(parameters(listing, changed))
-        return f"{path}?{text}" if text else path
+        return address(listing, changed, path)
 
     def page_url(cursor: Cursor | Literal["last"] | None) -> str:
         return url(_with(query, cursor=cursor))
@@ -78,6 +77,11 @@ def list_page(view: ServiceView, actor: Actor, query: ListQuery, page: Page[Any]
             if name in {"sortBy", "sort", "pageSize"}
         ],
     )
+
+
+def address(listing: Listing[Any], query: ListQuery, path: str) -> str:
+    text = urlencode(parameters(listing, query))
+    return f"{path}?{text}" if text else path
 
 
 def parameters(listing: Listing[Any], query: ListQuery) -> list[tuple[str, str]]:

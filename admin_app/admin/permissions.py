@@ -23,5 +23,5 @@ class Permissions(AuthorizationBackend):
         actor: Actor | None = getattr(request.state, "actor", None)
         if actor is None:
             return False
-        view: ServiceView[Any] = self._admin._find_model_view(identity)  # type: ignore[assignment]
+        view: ServiceView = self._admin._find_model_view(identity)  # type: ignore[assignment]
         return view.allows(actor, action, obj)

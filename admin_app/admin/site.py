@@ -12,6 +12,7 @@ from sqladmin.authentication import login_required
 from starlette.applications import Starlette
 from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -23,9 +24,10 @@ from admin_app.actor import Actor, Source
 from admin_app.admin import actions, error_pages, forms
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
-from admin_app.admin.flash import flash
+from admin_app.admin.error_pages import ErrorPagesMiddleware
+from admin_app.admin.flash import flash, short
 from admin_app.admin.formatting import FILTERS
-from admin_app.admin.listing import list_page
+from admin_app.admin.listing import address, list_page
 from admin_app.admin.permissions import Permissions
 from admin_app.config import Settings
 from admin_app.database import Database
@@ -58,6 +60,8 @@ class AppAdmin(Admin):
             base_url=BASE_URL,
             title="Admin",
             templates_dir=str(HERE / "templates"),
+            # Inside the mount too: its own last resort would answer in plain text, and raise again.
+            middlewares=[Middleware(ErrorPagesMiddleware, render=self.error_page)],
             authentication_backend=self.door,
             authorization_backend=Permissions(),
         )
@@ -77,11 +81,7 @@ class AppAdmin(Admin):
             Route("/{identity}/delete/{pk}", self.delete, name="delete", methods=["GET", "POST"]),
             Route("/{identity}/ajax/lookup", self.ajax_lookup, name="ajax_lookup"),
         ]
-        self.admin.exception_handlers = {
-            HTTPException: self._on_error,
-            AppError: self._on_error,
-            Exception: self._on_error,
-        }
+        self.admin.exception_handlers = {HTTPException: self._on_error, AppError: self._on_error}
         for view in VIEWS:
             self.add_view(view)
 
@@ -127,6 +127,10 @@ class AppAdmin(Admin):
             return await self._page(request, "sqladmin/list.html", {**context, "error": error.message}, 400)
         async with self._database.reading() as session:
             page = await view.service(session, actor).page(query)
+        if query.cursor is not None and not page.rows:
+            # The rows of this page have gone or changed; those before it may still be there.
+            first = address(view.service.listing, query.first_page(), request.url.path)
+            return RedirectResponse(first, status_code=302)
         context["page"] = list_page(view, actor, query, page, request.url.path)
         context["may_bulk"] = view.allows(actor, "bulk")
         return await self._page(request, "sqladmin/list.html", context)
@@ -163,7 +167,7 @@ class AppAdmin(Admin):
         except InvalidInput as error:
             fields = forms.shown(form_class, names, typed=values, error=error)
             return await self._form_page(request, view, fields, key=str(key), error=error)
-        flash(request, f"{view.name} “{title}” was created.")
+        flash(request, f"{view.name} “{short(title)}” was created.")
         return self._after_save(view, posted.get("save"), row_id)
 
     @login_required
@@ -194,7 +198,7 @@ class AppAdmin(Admin):
             invalid = error if isinstance(error, InvalidInput) else None
             fields = forms.shown(form_class, names, typed=values, error=invalid)
             return await self._form_page(request, view, fields, row_id=row_id, version=version, error=error)
-        flash(request, f"{view.name} “{row}” was saved.")
+        flash(request, f"{view.name} “{short(str(row))}” was saved.")
         return self._after_save(view, posted.get("save"), row_id)
 
     @login_required
@@ -211,7 +215,7 @@ class AppAdmin(Admin):
             service = view.service(session, actor)
             title = str(await service.get_changeable(row_id))
             await service.delete(row_id, expected_version=forms.version_of(posted))
-        flash(request, f"{view.name} “{title}” was deleted.")
+        flash(request, f"{view.name} “{short(title)}” was deleted.")
         return RedirectResponse(self._list_url(view), status_code=303)
 
     @login_required
@@ -224,8 +228,7 @@ class AppAdmin(Admin):
         async with self._database.transaction() as session:
             service = view.service(session, actor.acting_by(Source.BULK))
             outcome = await service.set_active(row_ids, active)
-        level = "warning" if outcome.refused else "success"
-        flash(request, actions.sentence(outcome, active), level)
+        flash(request, actions.sentence(outcome, active), "warning" if outcome.refused else "success")
         back = posted.get("back")
         query = f"?{back}" if isinstance(back, str) and back and len(back) <= 4000 else ""
         return RedirectResponse(self._list_url(view) + query, status_code=303)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,11 +27,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def demo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    demo = Demo(tmp_path_factory.mktemp("demo") / "data")
-    yield demo
-    assert demo.stop() < STOP_SECONDS
-    assert "incident" not in demo.log.read_text()
+def demo(browser: Browser) -> Iterator[Demo]:
+    # Not pytest's own folder: every new session closes that to other accounts, PostgreSQL's among them.
+    with TemporaryDirectory(prefix="admin-app-") as directory:
+        demo = Demo(Path(directory) / "data")
+        yield demo
+        assert demo.stop() < STOP_SECONDS
+        assert "incident" not in demo.log.read_text()
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,35 @@
+"""What is in the tables, for tests that look behind a page."""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import inspect, select
+
+from admin_app.audit import AuditEntry
+from admin_app.database import Base, Database
+from admin_app.outbox import RecordedEvent
+
+Row = TypeVar("Row", bound=Base)
+
+
+async def load(database: Database, model: type[Row], row_id: UUID) -> Row | None:
+    async with database.reading() as session:
+        return await session.get(model, row_id)
+
+
+async def every(database: Database, model: type[Row], **values: Any) -> list[Row]:
+    """In the order they were made."""
+    async with database.reading() as session:
+        return list(
+            await session.scalars(select(model).filter_by(**values).order_by(*inspect(model).primary_key))
+        )
+
+
+async def history(database: Database, row_id: UUID) -> list[AuditEntry]:
+    return await every(database, AuditEntry, row_id=row_id)
+
+
+async def traces(database: Database) -> list[UUID]:
+    """The ids of everything a change leaves behind: equal before and after means nothing was changed."""
+    entries = [entry.id for entry in await every(database, AuditEntry)]
+    return entries + [event.id for event in await every(database, RecordedEvent)]

@@ -1,0 +1,117 @@
+"""How many statements each page may send; the look-up of the session is one of them."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from admin_app.app import Website
+from tests.admin.pages import open_form
+from tests.conftest import Cast, MakeProduct, SignIn
+
+CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+QUERIES = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+
+
+@pytest.fixture
+def sent(website: Website) -> Iterator[list[str]]:
+    """The website's statements from now on; "BEGIN" and "COMMIT" say where its transactions were."""
+    engine = website.state.database.engine.sync_engine
+    found: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        if QUERIES.match(statement):
+            found.append(statement)
+
+    listeners = {
+        "before_cursor_execute": note,
+        "begin": lambda _connection: found.append("BEGIN"),
+        "commit": lambda _connection: found.append("COMMIT"),
+    }
+    for name, listener in listeners.items():
+        event.listen(engine, name, listener)
+    yield found
+    for name, listener in listeners.items():
+        event.remove(engine, name, listener)
+
+
+async def queries(client: httpx.AsyncClient, sent: list[str], path: str, status: int = 200) -> list[str]:
+    await client.get("/admin/")  # a new connection asks about the server first
+    sent.clear()
+    response = await client.get(path)
+    assert response.status_code == status
+    assert not any(CHANGES.match(statement) for statement in sent)
+    return [statement for statement in sent if QUERIES.match(statement)]
+
+
+async def test_each_page_stays_within_its_number_of_queries(
+    sign_in: SignIn, sent: list[str], cast: Cast, make_product: MakeProduct
+) -> None:
+    products = [await make_product(owner) for owner in (cast.alice, cast.bob, cast.root) for _ in range(10)]
+    own = products[0].id
+    limits = {
+        "/admin/": 1,
+        "/admin/product/list": 3,
+        "/admin/product/list?search=balls+wall&owner=alice&is_active=yes&sortBy=name&sort=asc": 3,
+        "/admin/product/list?cursor=last": 3,
+        f"/admin/product/details/{own}": 2,
+        f"/admin/product/edit/{own}": 2,
+        f"/admin/product/delete/{own}": 2,
+        "/admin/product/create": 1,
+        "/admin/user/list": 3,
+        "/admin/product/ajax/lookup?name=owner&term=a": 3,
+    }
+    own_account = {f"/admin/user/details/{cast.root.id}": 2, f"/admin/user/edit/{cast.root.id}": 2}
+    for name, pages in (("alice", limits), ("root", limits | own_account)):
+        client = await sign_in(name)
+        found = {path: len(await queries(client, sent, path)) for path in pages}
+        assert {path: number for path, number in found.items() if number > pages[path]} == {}
+
+
+async def test_a_refused_page_asks_no_more_than_the_page_itself(
+    sign_in: SignIn, sent: list[str], cast: Cast, make_product: MakeProduct
+) -> None:
+    foreign = await make_product(cast.bob)
+    alice = await sign_in("alice")
+    assert len(await queries(alice, sent, f"/admin/product/edit/{foreign.id}", 404)) == 2
+    assert len(await queries(alice, sent, "/admin/product/edit/x", 404)) == 1
+    assert len(await queries(alice, sent, "/admin/product/list?is_active=maybe", 400)) == 1
+    assert len(await queries(await sign_in("sam"), sent, "/admin/product/create", 403)) == 1
+    assert await queries(await sign_in("nobody"), sent, "/admin/product/list", 302) == []
+    assert await queries(await sign_in("nobody"), sent, "/admin/login") == []
+
+
+@pytest.mark.parametrize("name", ["alice", "root"])
+async def test_saving_takes_one_transaction_of_at_most_six_statements(
+    name: str, sign_in: SignIn, sent: list[str], cast: Cast, make_product: MakeProduct
+) -> None:
+    product = await make_product(cast.alice)
+    client = await sign_in(name)
+    path = f"/admin/product/edit/{product.id}"
+    fields = await open_form(client, path) | {"name": "Renamed", "price": "2"}
+    sent.clear()
+    assert (await client.post(path, data=fields)).status_code == 303
+    assert sent.count("COMMIT") == 1
+    start = max(index for index, statement in enumerate(sent) if statement == "BEGIN")
+    look_up = [statement for statement in sent[:start] if QUERIES.match(statement)]
+    inside = sent[start + 1 : sent.index("COMMIT")]
+    assert len(look_up) == 1
+    assert 4 <= len(inside) <= 6, inside
+    assert not any(CHANGES.match(statement) for statement in look_up)
+
+
+async def test_a_bulk_change_asks_no_more_for_many_rows_than_for_few(
+    sign_in: SignIn, sent: list[str], cast: Cast, make_product: MakeProduct
+) -> None:
+    ids = [str((await make_product(cast.alice)).id) for _ in range(22)]
+    alice = await sign_in("alice")
+    found = []
+    for selected in (ids[:2], ids[2:]):
+        sent.clear()
+        response = await alice.post("/admin/product/bulk", data={"ids": selected, "action": "deactivate"})
+        assert response.status_code == 303
+        assert sent.count("COMMIT") == 1
+        found.append([statement for statement in sent if not statement.startswith("INSERT INTO audit_entry")])
+    assert len(found[0]) == len(found[1])

@@ -1,0 +1,112 @@
+"""A change that had to wait for another one sees the row as the other left it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+
+from admin_app.database import Database
+from admin_app.domains.products.models import Product
+from admin_app.domains.users.models import User
+from tests.admin.pages import notices, open_form, parse
+from tests.admin.rows import history, load
+from tests.conftest import Cast, MakeProduct, SignIn
+
+
+async def until_somebody_waits(database: Database) -> None:
+    """Returns when a connection of this database waits for a lock."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with asyncio.timeout(20):
+        while True:
+            async with database.reading() as session:
+                if await session.scalar(waiting):
+                    return
+
+
+@asynccontextmanager
+async def overtaken(database: Database, statement: str, **values: object) -> AsyncIterator[None]:
+    """The request made inside waits for this change, which is committed when the block is left."""
+    async with database.transaction() as session:
+        await session.execute(text(statement), values)
+        yield
+        await until_somebody_waits(database)
+
+
+RENAMED = "UPDATE products SET name = 'His', version = version + 1"
+GIVEN_AWAY = "UPDATE products SET owner_id = :bob, version = version + 1"
+GONE = "DELETE FROM products"
+
+
+@pytest.mark.parametrize("action", ["edit", "delete"])
+@pytest.mark.parametrize(("change", "status"), [(RENAMED, 409), (GIVEN_AWAY, 404), (GONE, 404)])
+async def test_a_form_that_waited_for_another_change_does_not_undo_it(
+    action: str,
+    change: str,
+    status: int,
+    sign_in: SignIn,
+    cast: Cast,
+    database: Database,
+    make_product: MakeProduct,
+) -> None:
+    product = await make_product(cast.alice)
+    alice = await sign_in("alice")
+    path = f"/admin/product/{action}/{product.id}"
+    fields = await open_form(alice, path) | {"name": "Hers"}
+    values = {"bob": cast.bob.id} if ":bob" in change else {}
+    async with overtaken(database, change, **values):
+        waiting = asyncio.create_task(alice.post(path, data=fields))
+    response = await waiting
+    assert response.status_code == status
+    saved = await load(database, Product, product.id)
+    assert (saved.name if saved else None) == {RENAMED: "His", GIVEN_AWAY: product.name, GONE: None}[change]
+    assert len(await history(database, product.id)) == 1
+
+
+async def test_a_bulk_change_that_waited_skips_what_was_given_away(
+    sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+) -> None:
+    products = [await make_product(cast.alice, name=name) for name in ("Kept", "Given")]
+    alice = await sign_in("alice")
+    data = {"ids": [str(product.id) for product in products], "action": "deactivate"}
+    async with overtaken(database, f"{GIVEN_AWAY} WHERE name = 'Given'", bob=cast.bob.id):
+        waiting = asyncio.create_task(alice.post("/admin/product/bulk", data=data))
+    response = await waiting
+    page = parse(await alice.get(response.headers["location"]))
+    assert notices(page) == ["1 deactivated, 1 skipped: not yours or gone."]
+    assert (await load(database, Product, products[1].id)).is_active is True
+
+
+async def test_an_account_changed_meanwhile_is_not_deleted(
+    sign_in: SignIn, cast: Cast, database: Database
+) -> None:
+    root = await sign_in("root")
+    path = f"/admin/user/delete/{cast.bob.id}"
+    fields = await open_form(root, path)
+    change = "UPDATE users SET name = 'Robert', version = version + 1 WHERE id = :id"
+    async with overtaken(database, change, id=cast.bob.id):
+        waiting = asyncio.create_task(root.post(path, data=fields))
+    assert (await waiting).status_code == 409
+    assert (await load(database, User, cast.bob.id)).name == "Robert"
+
+
+async def test_of_two_superusers_who_demote_each_other_one_stays(
+    sign_in: SignIn, cast: Cast, database: Database
+) -> None:
+    async with database.transaction() as session:
+        await session.execute(text("UPDATE users SET role = 'superuser' WHERE id = :id"), {"id": cast.bob.id})
+    root, bob = await sign_in("root"), await sign_in("bob")
+    paths = [f"/admin/user/edit/{person.id}" for person in (cast.bob, cast.root)]
+    forms = [await open_form(client, path) for client, path in zip((root, bob), paths, strict=True)]
+    answers = await asyncio.gather(
+        *(
+            client.post(path, data=fields | {"role": "support"})
+            for client, path, fields in zip((root, bob), paths, forms, strict=True)
+        )
+    )
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[0] == 303
+    assert statuses[1] in {401, 409}
+    people = [await load(database, User, person.id) for person in (cast.bob, cast.root)]
+    assert sorted(person.role for person in people if person) == ["superuser", "support"]

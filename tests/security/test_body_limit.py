@@ -1,0 +1,58 @@
+"""What is too large is refused before anybody reads it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from admin_app.database import Database
+from admin_app.security.body_limit import MAX_BODY_BYTES
+from tests.admin.pages import open_form, parse
+from tests.admin.rows import traces
+from tests.conftest import Cast, SignIn
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def pieces(total: int) -> AsyncIterator[bytes]:
+    for start in range(0, total, 100_000):
+        yield b"x" * min(100_000, total - start)
+
+
+async def test_a_body_over_the_limit_is_refused_announced_or_not(
+    sign_in: SignIn, cast: Cast, database: Database
+) -> None:
+    alice = await sign_in("alice")
+    before = await traces(database)
+    for address in ("/admin/product/create", "/admin/product/bulk", "/admin/login"):
+        announced = await alice.post(address, content=b"x" * (MAX_BODY_BYTES + 1), headers=FORM)
+        streamed = await alice.post(address, content=pieces(MAX_BODY_BYTES + 1), headers=FORM)
+        assert "transfer-encoding" in streamed.request.headers
+        for response in (announced, streamed):
+            assert response.status_code == 413, address
+            assert "send at most 1,000,000 bytes" in parse(response).text
+    assert await traces(database) == before
+
+
+async def test_a_body_at_the_limit_is_read(sign_in: SignIn, cast: Cast) -> None:
+    alice = await sign_in("alice")
+    fields = await open_form(alice, "/admin/product/create")
+    body = f"key={fields['key']}&name=x&price=1&is_active=true&description=".encode()
+    padded = body + b"x" * (MAX_BODY_BYTES - len(body))
+    for content in (padded, iter_once(padded)):
+        response = await alice.post("/admin/product/create", content=content, headers=FORM)
+        assert response.status_code == 422
+        assert "Use at most 20000 characters." in response.text
+
+
+async def iter_once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+@pytest.mark.parametrize("length", ["1000001", "9" * 30, "-1", "1e3", "0x10", "", "１", "1, 1"])
+async def test_an_announcement_that_is_too_much_or_no_number_is_refused_unread(
+    length: str, sign_in: SignIn
+) -> None:
+    nobody = await sign_in("nobody")
+    for method in ("GET", "POST"):
+        headers = {"Content-Length": length.encode()}
+        assert (await nobody.request(method, "/live", headers=headers)).status_code == 413

@@ -1,0 +1,194 @@
+"""docs/permissions.md is read line by line, and the application must answer as it says."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from starlette.routing import BaseRoute, Mount, Route
+
+from admin_app.actor import Role
+from admin_app.admin.site import VIEWS
+from admin_app.app import Website
+from admin_app.database import Database
+from admin_app.domains.products.models import Product
+from admin_app.domains.users.models import User
+from admin_app.security import sessions
+from tests.admin.rows import traces
+from tests.conftest import PASSWORD, SESSION_COOKIE, Cast, browser
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "permissions.md"
+ROLES = ("nobody", "support", "administrator", "superuser")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+MADE = 303
+LEAVES_NO_TRACE = "/admin/logout"
+
+
+@dataclass(frozen=True)
+class Line:
+    route: str
+    method: str
+    statuses: dict[str, int] = field(compare=False)
+
+
+def documented() -> list[Line]:
+    """The table's lines, one per method."""
+    lines = []
+    for text in DOCUMENT.read_text().splitlines():
+        if text.startswith("| `/"):
+            cells = [cell.strip() for cell in text.strip("|").split("|")]
+            statuses = dict(zip(ROLES, map(int, cells[2:]), strict=True))
+            lines += [Line(cells[0].strip("`"), method, statuses) for method in cells[1].split(", ")]
+    return lines
+
+
+def routed(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every (route, method) the application answers, models and owners spelled out as in the table."""
+    for route in routes:
+        if isinstance(route, Mount) and route.routes:
+            yield from routed(route.routes, prefix + route.path)
+        elif isinstance(route, Mount):
+            yield from ((f"{prefix}{route.path}/{{file}}", method) for method in ("GET", "HEAD"))
+        else:
+            assert isinstance(route, Route), f"{route} is neither a route nor a mount"
+            for identity in [view.identity for view in VIEWS] if "{identity}" in route.path else [""]:
+                path = prefix + route.path.replace("{identity}", identity)
+                rows = ("{own}", "{foreign}") if "{pk}" in path else ("",)
+                for row in rows:
+                    yield from ((path.replace("{pk}", row), method) for method in route.methods or METHODS)
+
+
+LINES = documented()
+
+
+def test_every_route_and_method_is_in_the_table_once(website: Website) -> None:
+    listed = [(line.route, line.method) for line in LINES]
+    assert sorted(listed) == sorted(set(listed))
+    assert set(listed) == set(routed(website.routes))
+
+
+async def test_every_view_of_the_site_is_walked(website: Website) -> None:
+    admin = next(route.app for route in website.routes if getattr(route, "name", "") == "admin")
+    assert admin.debug is False
+    assert {view.identity for view in VIEWS} == {"product", "user"}
+
+
+@dataclass(frozen=True)
+class World:
+    """Somebody in a role with a browser, a row of their own and one of somebody else, all new."""
+
+    browser: httpx.AsyncClient
+    email: str
+    own: UUID
+    foreign: UUID
+    foreign_email: str
+
+
+class WorldMaker:
+    def __init__(self, website: Website, database: Database, cast: Cast, password_hash: str) -> None:
+        self._website = website
+        self._database = database
+        self._cast = cast
+        self._password_hash = password_hash
+        self._numbers = count()
+
+    async def __call__(self, role: str, kind: str) -> World:
+        number = next(self._numbers)
+        person = User(
+            email=f"{role}{number}@demo.example",
+            name=role,
+            password_hash=self._password_hash,
+            role=Role(role) if role != "nobody" else Role.ADMINISTRATOR,
+        )
+        other = User(
+            email=f"other{number}@demo.example", name="Other", password_hash="!", role=Role.ADMINISTRATOR
+        )
+        client = browser(self._website)
+        async with self._database.transaction() as session:
+            session.add_all([person, other])
+            await session.flush()
+            rows: list[Product | User] = [person, other]
+            if kind == "product":
+                # Support owns one too: somebody who was an administrator once.
+                rows = [Product(name="Thing", price=1, owner_id=owner.id) for owner in (person, other)]
+                session.add_all(rows)
+                await session.flush()
+            if role != "nobody":
+                token = await sessions.open_session(session, person.id, address=None, user_agent=None)
+                client.cookies.set(SESSION_COOKIE, token, domain="127.0.0.1")
+        return World(client, person.email, rows[0].id, rows[1].id, other.email)
+
+
+@pytest.fixture
+def make_world(website: Website, database: Database, cast: Cast, password_hash: str) -> WorldMaker:
+    return WorldMaker(website, database, cast, password_hash)
+
+
+def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
+    """What an honest form would post."""
+    if line.route == "/admin/login":
+        return {"email": world.email, "password": PASSWORD if role != "nobody" else "wrong", "next": ""}
+    selected = [str(world.own), str(world.foreign)]
+    shared = {"key": str(uuid4()), "version": "1", "ids": selected, "action": "deactivate"}
+    if "/product/" in line.route:
+        owner = world.email if role == "superuser" else ""
+        return {
+            "name": "Changed",
+            "description": "",
+            "price": "2",
+            "is_active": "true",
+            "owner": owner,
+        } | shared
+    email = world.email if "{own}" in line.route else world.foreign_email
+    if line.route.endswith("/create"):
+        email = f"new-{email}"
+    account = {"email": email, "name": "Changed", "role": role, "password": "", "is_active": "true"}
+    return account | shared
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker, database: Database) -> None:
+    answers, changed_though_refused, unchanged_though_made = {}, [], []
+    for line in LINES:
+        kind = "user" if "/user/" in line.route else "product"
+        world = await make_world(role, kind)
+        path = line.route.format(own=world.own, foreign=world.foreign, file="admin.css")
+        path += "?name=owner&term=demo" if path.endswith("/lookup") else ""
+        before = await traces(database)
+        async with world.browser as client:
+            data = body_of(line, role, world) if line.method == "POST" else None
+            response = await client.request(line.method, path, data=data)
+        answers[line] = response.status_code
+        is_changed = await traces(database) != before
+        is_change = line.method == "POST" and line.route != LEAVES_NO_TRACE
+        if is_changed and not (is_change and response.status_code == MADE):
+            changed_though_refused.append(line)
+        if not is_changed and is_change and response.status_code == MADE:
+            unchanged_though_made.append(line)
+    assert answers == {line: line.statuses[role] for line in LINES}
+    assert changed_though_refused == []
+    assert unchanged_though_made == []
+
+
+@pytest.mark.parametrize("role", ["nobody", "superuser"])
+async def test_every_other_method_answers_405(role: str, make_world: WorldMaker, database: Database) -> None:
+    allowed: dict[str, set[str]] = {}
+    for line in LINES:
+        allowed.setdefault(line.route, set()).add(line.method)
+    world = await make_world(role, "product")
+    before = await traces(database)
+    wrong = []
+    async with world.browser as client:
+        for route, methods in allowed.items():
+            path = route.format(own=world.own, foreign=world.foreign, file="admin.css")
+            for method in set(METHODS) - methods:
+                response = await client.request(method, path)
+                given = set(re.split(", *", response.headers.get("allow", "")))
+                if response.status_code != 405 or given != methods:
+                    wrong.append((method, route, response.status_code, given))
+    assert wrong == []
+    assert await traces(database) == before
