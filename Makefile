@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix screenshots lock clean
+.PHONY: help demo test check fix bench screenshots lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,6 +32,9 @@ check: $(DEVELOPMENT) ## Check format, lint and types; change nothing
 fix: $(DEVELOPMENT) ## Format, and repair what the linter can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(DEVELOPMENT) ## Measure the pages against a floor, at 10,000 and 1,000,000 products (data stays in .bench)
+	$(BIN)/python -m bench
 
 screenshots: $(DEVELOPMENT) ## Make the pictures in docs/images anew (needs Chromium)
 	$(BIN)/python -m tests.browser.screenshots
