@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from admin_app.actor import Actor, Role
+from admin_app.admin.flash import short
 from admin_app.audit import HIDDEN
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
@@ -570,6 +571,8 @@ async def test_markup_in_any_field_is_shown_as_text_on_every_page(
     fields = await open_form(root, CREATE) | {"name": HOSTILE, "description": HOSTILE, "price": "1"}
     await root.post(CREATE, data=fields)
     [product] = await every(database, Product)
+    flashed = await root.get(LIST)
+    assert notices(parse(flashed)) == [f"Product “{short(HOSTILE)}” was created."]
     fields = await open_form(root, user_page("edit", cast.root))
     await root.post(user_page("edit", cast.root), data=fields | {"name": HOSTILE})
     pages = [
@@ -598,7 +601,7 @@ async def test_markup_in_any_field_is_shown_as_text_on_every_page(
         ),
         await root.post("/admin/product/bulk", data={"ids": HOSTILE, "action": HOSTILE}),
     ]
-    for response in pages:
+    for response in [flashed, *pages]:
         page = parse(response)
         scripts = [script.attributes for script in page.all("script")]
         assert scripts == [{"type": "module", "src": "/admin/statics/admin.js"}], response.request.url
