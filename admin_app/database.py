@@ -55,6 +55,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            hide_parameters=True,  # values have no place in a log
             connect_args={"server_settings": SERVER_SETTINGS},
         )
         self._info = dict(session_info or {})

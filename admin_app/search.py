@@ -53,6 +53,15 @@ def contains(column: SQLColumnExpression[str], word: str) -> ColumnElement[bool]
     return plain(column).like(literal("%").concat(pattern).concat("%"))
 
 
+def as_id(text: str) -> UUID | None:
+    """The id this text is, written as ids are; searching for one means that row and nothing else."""
+    try:
+        row_id = UUID(text.strip())
+    except ValueError:
+        return None
+    return row_id if str(row_id) == text.strip().lower() else None
+
+
 def every_word(text: str, matches_word: Any) -> ColumnElement[bool]:
     """`matches_word(word)` for each word of the text. No words match nothing in particular: everything."""
     return and_(True, *(matches_word(word) for word in words(text)))

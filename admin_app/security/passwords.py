@@ -9,19 +9,25 @@ UNUSABLE = "!"
 """In place of a hash: no password opens this account until one is set."""
 
 _hasher = PasswordHash.recommended()
-# A verification takes tens of milliseconds and 64 MiB; two at a time keep both in bounds.
-_limiter = CapacityLimiter(2)
+# A hash takes tens of milliseconds and 64 MiB; two at a time keep both in bounds.
+hashing_slot = CapacityLimiter(2)
+"""Entered before the database is asked for the hash: who waits for a slot holds no connection."""
+
 _decoy = _hasher.hash("a password nobody has")
 
 
 async def hash_password(password: str) -> str:
-    return await anyio.to_thread.run_sync(_hasher.hash, password, limiter=_limiter)
+    async with hashing_slot:
+        return await anyio.to_thread.run_sync(_hasher.hash, password)
 
 
 async def verify_password(password: str, password_hash: str | None) -> bool:
-    """Takes as long for an account that does not exist, or has no password, as for one that has."""
+    """Takes as long for an account that does not exist, or has no password, as for one that has.
+
+    To be called in a `hashing_slot`.
+    """
     usable = password_hash if password_hash and password_hash != UNUSABLE else None
-    matches = await anyio.to_thread.run_sync(_verify, password, usable or _decoy, limiter=_limiter)
+    matches = await anyio.to_thread.run_sync(_verify, password, usable or _decoy)
     return matches and usable is not None
 
 

@@ -352,6 +352,8 @@ async def test_the_owner_field_suggests_people_by_a_part_of_their_address(
     field = form_of(parse(await root.get(CREATE))).one("input", name="owner")
     response = await root.get(field.attributes["data-lookup"], params={"name": "owner", "term": "ALI"})
     assert response.json() == {"results": [{"id": str(cast.alice.id), "text": "alice@demo.example"}]}
+    cannot_own = await root.get(field.attributes["data-lookup"], params={"name": "owner", "term": "sam"})
+    assert cannot_own.json() == {"results": []}
     assert (await root.get(field.attributes["data-lookup"], params={"name": "price"})).status_code == 400
 
 

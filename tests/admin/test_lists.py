@@ -484,3 +484,15 @@ async def test_no_hash_can_be_sorted_filtered_or_searched_for(
     assert await titles(root, USERS, search="argon2") == []
     for query in ({"password_hash": password_hash}, {"sortBy": "password_hash"}, {"password": "x"}):
         assert (await root.get(USERS, params=query)).status_code == 400
+
+
+async def test_searching_for_an_id_finds_its_row_alone(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct
+) -> None:
+    product = await make_product(cast.alice, name="Sought")
+    await make_product(cast.alice, name="Other", description=f"see {product.id}")
+    alice, root = await sign_in("alice"), await sign_in("root")
+    assert await titles(alice, LIST, search=str(product.id)) == ["Sought"]
+    assert await titles(alice, LIST, search=f" {product.id} ".upper()) == ["Sought"]
+    assert await titles(root, USERS, search=str(cast.bob.id)) == ["bob@demo.example"]
+    assert await titles(alice, LIST, search=str(cast.bob.id)) == []

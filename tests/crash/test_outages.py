@@ -15,8 +15,9 @@ from admin_app.database import Database
 from admin_app.domains.products.service import ProductService
 from admin_app.embedded import EmbeddedServers
 from admin_app.outbox import Delivery, RecordedEvent
+from admin_app.relay import Relay
 from tests.conftest import Cast, MakeProduct
-from tests.crash.conftest import Healthy, Spawn, has_been_killed
+from tests.crash.conftest import LEASE_SECONDS, Healthy, Spawn, has_been_killed
 from tests.crash.effects import all_done, effects, open_deliveries, publish
 from tests.crash.waiting import eventually
 
@@ -121,18 +122,15 @@ async def test_a_worker_frozen_past_its_lease_has_no_effect_after_another_took_o
     healthy_relay: Healthy,
     healthy_worker: Healthy,
 ) -> None:
-    async def nothing_active() -> bool:
-        return await queue.count("active") == 0
-
     await publish(outbox, [1])
-    async with healthy_relay():
-        sleeper = await spawn("worker has committed the begun try", "SIGSTOP")
-        await has_frozen(sleeper)
-        async with healthy_worker():
-            await all_done(outbox)
-            assert await effects(outbox) == {1: 1}
-            sleeper.resume()
-            await eventually(nothing_active)
+    await Relay(outbox, queue, lease_seconds=LEASE_SECONDS).hand_over()  # once: it has no second job to lock
+    sleeper = await spawn("worker has committed the begun try", "SIGSTOP")
+    await has_frozen(sleeper)
+    async with healthy_relay(), healthy_worker():
+        await all_done(outbox)
+    assert await effects(outbox) == {1: 1}
+    sleeper.resume()
+    assert await asyncio.to_thread(sleeper.wait, 30) == 0
     assert await effects(outbox) == {1: 1}
 
 
@@ -152,16 +150,16 @@ async def test_a_worker_frozen_at_work_keeps_its_delivery_and_finishes_it(
             return bool(await session.scalar(open_))
 
     await publish(outbox, [1])
-    async with healthy_relay():
-        sleeper = await spawn("worker has had the effect", "SIGSTOP")
-        await has_frozen(sleeper)
-        async with healthy_worker():
-            await eventually(lease_has_ended)
-            await publish(outbox, range(2, 8))
-            await eventually(others_done)
-            assert await effects(outbox) == dict.fromkeys(range(2, 8), 1)
-            sleeper.resume()
-            await all_done(outbox)
+    await Relay(outbox, queue, lease_seconds=LEASE_SECONDS).hand_over()
+    sleeper = await spawn("worker has had the effect", "SIGSTOP")
+    await has_frozen(sleeper)
+    async with healthy_relay(), healthy_worker():
+        await eventually(lease_has_ended)
+        await publish(outbox, range(2, 8))
+        await eventually(others_done)
+        assert await effects(outbox) == dict.fromkeys(range(2, 8), 1)
+        sleeper.resume()
+        await all_done(outbox)
     assert await effects(outbox) == dict.fromkeys(range(1, 8), 1)
 
 

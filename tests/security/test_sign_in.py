@@ -1,5 +1,6 @@
 """Signing in and out, and every way a session ends."""
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from http.cookies import Morsel, SimpleCookie
@@ -8,11 +9,14 @@ import httpx
 import pytest
 from sqlalchemy import text, update
 
+from admin_app.actor import Actor
 from admin_app.app import Website, create_app
 from admin_app.audit import AuditEntry
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.users.models import User
+from admin_app.domains.users.schemas import UserUpdate
+from admin_app.domains.users.service import UserService
 from admin_app.security import passwords
 from admin_app.security.passwords import UNUSABLE
 from admin_app.security.sessions import AuthSession, hash_token
@@ -410,3 +414,27 @@ async def test_a_cookie_that_is_no_session_opens_nothing(
         assert (
             await client.get("/admin/", headers={"Cookie": f"{SESSION_COOKIE}={hashed}"})
         ).status_code == 302
+
+
+async def test_a_longer_password_than_any_can_be_is_wrong_even_if_it_begins_right(
+    client: httpx.AsyncClient, cast: Cast, database: Database
+) -> None:
+    longest = "p" * 256
+    async with database.transaction() as session:
+        await UserService(session, Actor.system()).update(cast.bob.id, UserUpdate(password=longest))
+    for typed, status in ((longest + "p", 401), (longest, 303)):
+        fields = {"email": "bob@demo.example", "password": typed}
+        assert (await client.post("/admin/login", data=fields)).status_code == status
+
+
+async def test_many_signing_in_at_once_leave_connections_to_others(
+    website: Website, cast: Cast, sign_in: SignIn
+) -> None:
+    alice = await sign_in("alice")
+    async with browser(website) as stranger:
+        fields = {"email": "bob@demo.example", "password": "wrong password for sure"}
+        waiting = [asyncio.create_task(stranger.post("/admin/login", data=fields)) for _ in range(30)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert website.state.database.engine.pool.checkedout() <= 2
+        assert (await alice.get("/admin/")).status_code == 200
+        assert {response.status_code for response in await asyncio.gather(*waiting)} == {401}

@@ -100,7 +100,8 @@ class ProductAdmin(ServiceView, model=Product):
             return None
         query = ListQuery(sort="email", descending=False, search=term)
         page = await UserService(session, actor).page(query)
-        return [{"id": str(user.id), "text": user.email} for user in page.rows]
+        owners = [user for user in page.rows if user.is_active and user.role in access.WRITERS]
+        return [{"id": str(user.id), "text": user.email} for user in owners]
 
     async def _owner_id(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> UUID | None:
         """Whom a superuser names by e-mail; for everybody else the service knows."""

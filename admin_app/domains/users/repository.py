@@ -13,7 +13,7 @@ from admin_app.actor import Actor, Role
 from admin_app.domains.users.access import readable_by
 from admin_app.domains.users.models import User
 from admin_app.listing import Listing, ListQuery, Page
-from admin_app.search import contains, every_word, plain
+from admin_app.search import as_id, contains, every_word, plain
 from admin_app.security.sessions import AuthSession, SessionLimits, hash_token
 
 TURN = 0x75736572  # any constant: the advisory lock of `take_turn`
@@ -22,7 +22,10 @@ Row = TypeVar("Row")
 
 
 def matches(text: str) -> ColumnElement[bool]:
-    """Every word somewhere in the name or the e-mail."""
+    """Every word somewhere in the name or the e-mail; an id finds its row."""
+    row_id = as_id(text)
+    if row_id:
+        return User.id == row_id
     return every_word(text, lambda word: or_(contains(User.name, word), contains(User.email, word)))
 
 

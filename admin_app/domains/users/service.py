@@ -21,7 +21,7 @@ from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
 from admin_app.listing import ListQuery, Page, is_storable
 from admin_app.outbox import OutboxBus
-from admin_app.security.passwords import UNUSABLE, hash_password, verify_password
+from admin_app.security.passwords import UNUSABLE, hash_password, hashing_slot, verify_password
 from admin_app.security.sessions import SessionLimits, end_sessions_of
 
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
@@ -117,8 +117,9 @@ class UserService:
         """
         if not _is_plausible(email, password):
             email = password = ""
-        user = await self._users.find_by_email(email)
-        matches = await verify_password(password[:MAX_PASSWORD_LENGTH], user.password_hash if user else None)
+        async with hashing_slot:
+            user = await self._users.find_by_email(email)
+            matches = await verify_password(password, user.password_hash if user else None)
         if user is None or not matches or not await self._users.note_sign_in(user):
             return None
         audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
@@ -201,4 +202,4 @@ def _require_version(user: User, expected: int | None) -> None:
 
 def _is_plausible(email: str, password: str) -> bool:
     """What no account can have is not looked up: PostgreSQL would refuse the question."""
-    return len(email) <= 254 and is_storable(email + password)
+    return len(email) <= 254 and len(password) <= MAX_PASSWORD_LENGTH and is_storable(email + password)

@@ -550,9 +550,12 @@ class TestAuthentication:
         """Otherwise the session it ends would be opened a moment later."""
         verify = users_service.verify_password
 
-        async def verify_slowly(*arguments) -> bool:
+        async def change_meanwhile() -> None:
             async with users(cast.root) as service:
                 await service.update(cast.bob.id, change)
+
+        async def verify_slowly(*arguments) -> bool:
+            await asyncio.create_task(change_meanwhile())
             return await verify(*arguments)
 
         monkeypatch.setattr(users_service, "verify_password", verify_slowly)
