@@ -1,0 +1,239 @@
+"""Who may import whom, as one table, held by reading every module's source; and the size of modules.
+
+Imports inside functions and under TYPE_CHECKING count. Names are dotted, without the package's own name.
+"""
+
+import ast
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = "admin_app"
+ROOT = Path(__file__).parents[1] / PACKAGE
+MAX_LINES = 400
+
+WEB = ("starlette", "sqladmin", "wtforms", "fastapi", "uvicorn", "jinja2")
+QUEUE = ("saq", "redis")
+SQL = ("sqlalchemy", "asyncpg")
+STORAGE = ("obstore", "boto3")
+COMMAND_LINE = ("typer", "rich")
+SESSION = ("sqlalchemy.ext", "sqlalchemy.orm.Session")
+
+
+class Rule(NamedTuple):
+    """These modules may import those of ours, and never these libraries. The first rule that fits counts."""
+
+    modules: str
+    may_import: str
+    never: tuple[str, ...] = ()
+
+
+RULES = (
+    # What everything stands on: libraries only.
+    Rule("config errors actor text bulk events lifeline", "", (*WEB, *QUEUE, *SQL)),
+    Rule("database", "", (*WEB, *QUEUE)),
+    Rule("queue", "", (*WEB, *SQL)),
+    # Tables and queries of no domain; each other only downwards.
+    Rule("audit", "actor database", (*WEB, *QUEUE)),
+    Rule("outbox", "actor database events", (*WEB, *QUEUE)),
+    Rule("search", "database", (*WEB, *QUEUE)),
+    Rule("listing", "database errors", (*WEB, *QUEUE)),
+    Rule("submissions", "actor database", (*WEB, *QUEUE)),
+    # Doors.
+    Rule("security.passwords", "", (*WEB, *QUEUE, *SQL)),
+    Rule("security.sessions", "database", (*WEB, *QUEUE)),
+    Rule("security.*", "errors", (*QUEUE, *SQL)),
+    # A domain, from its tables up.
+    Rule("domains.*.models", "actor audit database search domains.*.models", (*WEB, *QUEUE, *SESSION)),
+    Rule("domains.*.events", "events", (*WEB, *QUEUE, *SQL)),
+    Rule("domains.*.access", "actor errors domains.*.models", (*WEB, *QUEUE, *SESSION)),
+    Rule("domains.*.schemas", "actor errors text", (*WEB, *QUEUE, *SQL)),
+    Rule(
+        "domains.*.repository",
+        "actor database listing search security.sessions domains.*.models domains.*.access",
+        (*WEB, *QUEUE),
+    ),
+    Rule(
+        "domains.*.service",
+        "actor audit bulk database errors events listing outbox security.passwords security.sessions "
+        "domains.*.models domains.*.access domains.*.schemas domains.*.events domains.*.repository",
+        (*WEB, *QUEUE, *STORAGE),
+    ),
+    Rule("domains.*.handlers", "events domains.*.events", (*WEB, *QUEUE, *SQL, *STORAGE)),
+    Rule(
+        "domains.*.tasks",
+        "actor events search domains.*.handlers domains.*.repository domains.*.service",
+        (*WEB, *QUEUE),
+    ),
+    # Edges: they know services, never repositories, and not each other.
+    Rule(
+        "domains.*.importing",
+        "actor database errors text domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        (*WEB, *QUEUE, *COMMAND_LINE),
+    ),
+    Rule(
+        "domains.*.admin",
+        "actor errors listing admin.base_view "
+        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        QUEUE,
+    ),
+    Rule(
+        "domains.*.api",
+        "actor errors listing api.* domains.*.access domains.*.schemas domains.*.service",
+        ("sqladmin", "wtforms", *QUEUE),
+    ),
+    Rule("domains.*.bulk", "actor bulk domains.*.access domains.*.service", (*WEB, *QUEUE)),
+    # Processes of no domain.
+    Rule("relay", "config database outbox queue", WEB),
+    Rule("web", "config", QUEUE),
+    Rule("refusals", "errors outbox", WEB),
+    Rule("embedded embedded.*", "config embedded.*", (*WEB, *QUEUE, *SQL)),
+    Rule("doctor", "config embedded migrations outbox", WEB),
+    # Where things are put together.
+    Rule("domains", "audit config database events outbox submissions security.* domains.*"),
+    Rule("worker", "config database domains events outbox queue", WEB),
+    Rule(
+        "admin.site",
+        "actor config database errors listing submissions admin admin.* domains.*.admin",
+        QUEUE,
+    ),
+    Rule(
+        "admin admin.*",
+        "actor bulk config database errors listing outbox security.* admin.* domains.users.service",
+        (*QUEUE, *STORAGE),
+    ),
+    Rule("app", "config admin admin.* domains security.*", QUEUE),
+    Rule(
+        "cli cli_data installation __main__ supervisor demo",
+        "actor app cli cli_data config database demo doctor embedded embedded.* errors installation lifeline "
+        "migrations refusals "
+        "relay supervisor web worker domains "
+        "domains.*.models domains.*.schemas domains.*.service domains.*.importing",
+        ("sqladmin", "wtforms"),
+    ),
+    Rule("migrations migrations.*", "config domains embedded migrations", (*WEB, *QUEUE)),
+)
+
+PACKAGES_WITHOUT_CODE = {"", "security", "domains.products", "domains.users", "migrations.versions"}
+
+DOMAINS = {"products": {"users"}, "users": set()}
+"""Which other domain each one may know. No circles, so that one can be understood before the next."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def parse(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text())
+
+
+def imports_of(name: str) -> set[str]:
+    """Full names of what the module imports: of our own the module, of libraries down to the name."""
+    found: set[str] = set()
+    for node in ast.walk(parse(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relative to itself"
+            module = node.module or ""
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                is_ours = module.split(".")[0] == PACKAGE
+                found.add(module if is_ours and inner[len(PACKAGE) + 1 :] not in MODULES else inner)
+    return found
+
+
+def ours(name: str) -> set[str]:
+    own = {imported for imported in imports_of(name) if imported.split(".")[0] == PACKAGE}
+    return {imported[len(PACKAGE) + 1 :] for imported in own} - PACKAGES_WITHOUT_CODE - {name}
+
+
+def fits(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns.split())
+
+
+def rule_of(name: str) -> Rule:
+    for rule in RULES:
+        if fits(name, rule.modules):
+            return rule
+    pytest.fail(f"{name} stands in no rule: say in the table above what it may import")
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - PACKAGES_WITHOUT_CODE))
+def test_a_module_imports_only_what_its_rule_allows(name: str) -> None:
+    rule = rule_of(name)
+    assert {module for module in ours(name) if not fits(module, rule.may_import)} == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - PACKAGES_WITHOUT_CODE))
+def test_a_module_stays_away_from_the_libraries_its_rule_forbids(name: str) -> None:
+    rule = rule_of(name)
+    used = imports_of(name)
+    assert {
+        library
+        for library in rule.never
+        if any(imported == library or imported.startswith(f"{library}.") for imported in used)
+    } == set()
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES_WITHOUT_CODE))
+def test_a_package_without_code_imports_nothing(name: str) -> None:
+    assert imports_of(name) == set()
+
+
+def test_no_rule_lets_anybody_but_services_and_tasks_import_a_repository() -> None:
+    allowed = {rule.modules for rule in RULES if fits("domains.products.repository", rule.may_import)}
+    assert allowed == {"domains.*.service", "domains.*.tasks", "domains"}
+
+
+def test_domains_know_each_other_in_one_direction_only() -> None:
+    for name in MODULES:
+        if name.startswith("domains."):
+            domain = name.split(".")[1]
+            known = {module.split(".")[1] for module in ours(name) if module.startswith("domains.")}
+            assert known <= {domain, *DOMAINS[domain]}, f"{name} imports {known}"
+
+
+def test_only_the_database_module_ends_transactions() -> None:
+    """A service never commits; the edge does, by leaving `Database.transaction()`."""
+    for name in MODULES:
+        calls = {
+            node.func.attr
+            for node in ast.walk(parse(name))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        }
+        assert not calls & {"commit", "rollback"}, name
+
+
+@pytest.mark.parametrize("layer", ["repository", "service", "access"])
+def test_only_repositories_select_from_a_domains_tables(layer: str) -> None:
+    for domain in DOMAINS:
+        name = f"domains.{domain}.{layer}"
+        uses_select = "sqlalchemy.select" in imports_of(name)
+        assert uses_select == (layer == "repository"), name
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_says_what_lives_in_it(name: str) -> None:
+    if MODULES[name].read_text().strip():
+        assert ast.get_docstring(parse(name))
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_is_not_too_long_to_read(name: str) -> None:
+    assert len(MODULES[name].read_text().splitlines()) <= MAX_LINES
+
+
+def test_every_rule_is_about_something() -> None:
+    planned = {"domains.*.api", "domains.*.bulk"}
+    for rule in RULES:
+        if rule.modules not in planned:
+            for pattern in rule.modules.split():
+                assert any(fnmatchcase(name, pattern) for name in MODULES), f"no module is named {pattern}"
