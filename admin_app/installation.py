@@ -26,7 +26,10 @@ def installation(data_dir: Path | None) -> Iterator[Settings]:
     from admin_app.embedded import embedded_servers
 
     signal.signal(signal.SIGTERM, _exit)
-    with embedded_servers(configured(data_dir)) as settings:
+    known = configured(data_dir)
+    with embedded_servers(known) as settings:
+        if not known.database_url:
+            typer.echo(f"admin-app: with the private database in {settings.data_dir}", err=True)
         yield settings
 
 

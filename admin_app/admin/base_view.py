@@ -76,7 +76,7 @@ class ServiceView(ModelView):
     can_import = False  # sqladmin's import goes around the service
 
     def allows(self, actor: Actor, action: str, row: Any | None = None) -> bool:
-        """May this actor list, details, create, edit or delete (this row)?
+        """May this actor "list", see "details", "create", "edit", "delete" (this row) or use "bulk" actions?
 
         It decides which buttons are shown. What is done, the service decides.
         """
@@ -110,6 +110,10 @@ class ServiceView(ModelView):
     def form_values(self, row: Any) -> dict[str, Any]:
         """What the form shows of a row as it is."""
         return {name: getattr(row, name) for name in self._form_prop_names}
+
+    def hints(self, *, is_new: bool) -> Mapping[str, str]:
+        """A sentence below a form field, by the field's name."""
+        return {}
 
     async def form_class(self) -> type[Form]:
         """sqladmin's form for the model, scaffolded once: each scaffolding would add validators again."""

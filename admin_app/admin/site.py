@@ -40,6 +40,7 @@ from admin_app.submissions import AlreadySubmitted
 BASE_URL = "/admin"
 HERE = Path(__file__).parent
 STATIC = HERE.parent / "static"
+MAX_BACK_LENGTH = 4000
 WRONG_SIGN_IN = "E-mail or password is wrong."
 VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin)
 
@@ -179,7 +180,8 @@ class AppAdmin(Admin):
                 row = await view.service(session, actor).get_changeable(row_id)
             names = view.form_fields(actor, row)
             fields = forms.shown(form_class, names, values=view.form_values(row))
-            return await self._form_page(request, view, fields, row_id=row_id, version=row.version)
+            back = request.query_params.get("back", "")
+            return await self._form_page(request, view, fields, row_id=row_id, version=row.version, back=back)
         posted = await forms.read(request)
         names = view.form_fields(actor, row_id)
         try:
@@ -197,26 +199,34 @@ class AppAdmin(Admin):
                 await view.service(session, actor).get_changeable(row_id)
             invalid = error if isinstance(error, InvalidInput) else None
             fields = forms.shown(form_class, names, typed=values, error=invalid)
-            return await self._form_page(request, view, fields, row_id=row_id, version=version, error=error)
+            return await self._form_page(
+                request,
+                view,
+                fields,
+                row_id=row_id,
+                version=version,
+                error=error,
+                back=posted.get("back"),
+            )
         flash(request, f"{view.name} “{short(str(row))}” was saved.")
-        return self._after_save(view, posted.get("save"), row_id)
+        return self._after_save(view, posted.get("save"), row_id, posted.get("back"))
 
     @login_required
     async def delete(self, request: Request) -> Response:
         """GET asks, POST deletes."""
         view, actor, row_id = self._view(request), _actor(request), _row_id(request)
         if request.method != "POST":
-            async with self._database.reading() as session:
-                row = await view.service(session, actor).get_changeable(row_id)
-            context = {"model_view": view, "row": row, "row_id": row_id, "version": row.version}
-            return await self._page(request, "sqladmin/delete.html", context)
+            return await self._delete_page(request, view, row_id, request.query_params.get("back"))
         posted = await forms.read(request)
-        async with self._database.transaction() as session:
-            service = view.service(session, actor)
-            title = str(await service.get_changeable(row_id))
-            await service.delete(row_id, expected_version=forms.version_of(posted))
+        try:
+            async with self._database.transaction() as session:
+                service = view.service(session, actor)
+                title = str(await service.get_changeable(row_id))
+                await service.delete(row_id, expected_version=forms.version_of(posted))
+        except Conflict as error:
+            return await self._delete_page(request, view, row_id, posted.get("back"), error)
         flash(request, f"{view.name} “{short(title)}” was deleted.")
-        return RedirectResponse(self._list_url(view), status_code=303)
+        return RedirectResponse(self._list_url(view, posted.get("back")), status_code=303)
 
     @login_required
     async def bulk(self, request: Request) -> Response:
@@ -229,9 +239,7 @@ class AppAdmin(Admin):
             service = view.service(session, actor.acting_by(Source.BULK))
             outcome = await service.set_active(row_ids, active)
         flash(request, actions.sentence(outcome, active), "warning" if outcome.refused else "success")
-        back = posted.get("back")
-        query = f"?{back}" if isinstance(back, str) and back and len(back) <= 4000 else ""
-        return RedirectResponse(self._list_url(view) + query, status_code=303)
+        return RedirectResponse(self._list_url(view, posted.get("back")), status_code=303)
 
     @login_required
     async def ajax_lookup(self, request: Request) -> Response:
@@ -283,7 +291,9 @@ class AppAdmin(Admin):
         key: str = "",
         version: int | None = None,
         error: AppError | None = None,
+        back: object = "",
     ) -> Response:
+        cancel = f"{BASE_URL}/{view.identity}/details/{row_id}" if row_id and not back else None
         context = {
             "model_view": view,
             "fields": fields,
@@ -292,8 +302,32 @@ class AppAdmin(Admin):
             "version": version,
             "error": error.message if error else None,
             "is_conflict": isinstance(error, Conflict),
+            "hints": view.hints(is_new=row_id is None),
+            "back": back,
+            "cancel_url": cancel or self._list_url(view, back),
         }
         return await self._page(request, "sqladmin/form.html", context, error.status if error else 200)
+
+    async def _delete_page(
+        self,
+        request: Request,
+        view: ServiceView,
+        row_id: UUID,
+        back: object,
+        error: AppError | None = None,
+    ) -> Response:
+        """The question, about the row as it is now; after a refusal with the reason."""
+        async with self._database.reading() as session:
+            row = await view.service(session, _actor(request)).get_changeable(row_id)
+        context = {
+            "model_view": view,
+            "row": row,
+            "row_id": row_id,
+            "version": row.version,
+            "back": back,
+            "error": error.message if error else None,
+        }
+        return await self._page(request, "sqladmin/delete.html", context, error.status if error else 200)
 
     async def _page(
         self, request: Request, template: str, context: dict[str, Any], status: int = 200
@@ -302,18 +336,20 @@ class AppAdmin(Admin):
         context.setdefault("user_name", getattr(request.state, "user_name", ""))
         return await self.templates.TemplateResponse(request, template, context, status_code=status)
 
-    def _after_save(self, view: ServiceView, button: object, row_id: UUID) -> Response:
+    def _after_save(self, view: ServiceView, button: object, row_id: UUID, back: object = None) -> Response:
         match button:
             case "continue":
                 target = f"{BASE_URL}/{view.identity}/edit/{row_id}"
             case "another":
                 target = f"{BASE_URL}/{view.identity}/create"
             case _:
-                target = self._list_url(view)
+                target = self._list_url(view, back)
         return RedirectResponse(target, status_code=303)
 
-    def _list_url(self, view: ServiceView) -> str:
-        return f"{BASE_URL}/{view.identity}/list"
+    def _list_url(self, view: ServiceView, back: object = None) -> str:
+        """The list, as it was left when `back` is the query its links carried."""
+        query = f"?{back}" if isinstance(back, str) and back and len(back) <= MAX_BACK_LENGTH else ""
+        return f"{BASE_URL}/{view.identity}/list{query}"
 
     def _view(self, request: Request) -> ServiceView:
         view = self._find_model_view(request.path_params["identity"])

@@ -15,7 +15,7 @@ from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.repository import LISTING
 from admin_app.domains.users.models import User
-from tests.admin.pages import Element, link, notices, parse, rows_of, titles_of
+from tests.admin.pages import Element, fields_of, form_of, link, notices, parse, rows_of, titles_of
 from tests.conftest import Cast, MakeProduct, SignIn
 
 LIST = "/admin/product/list"
@@ -496,3 +496,33 @@ async def test_searching_for_an_id_finds_its_row_alone(
     assert await titles(alice, LIST, search=f" {product.id} ".upper()) == ["Sought"]
     assert await titles(root, USERS, search=str(cast.bob.id)) == ["bob@demo.example"]
     assert await titles(alice, LIST, search=str(cast.bob.id)) == []
+
+
+async def test_whoever_saves_deletes_or_cancels_finds_the_list_as_it_was(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct
+) -> None:
+    for number in range(30):
+        await make_product(cast.alice, name=f"Lamp {number:02}")
+    alice = await sign_in("alice")
+    filtered = await alice.get(LIST, params={"search": "lamp", "sortBy": "name", "sort": "asc"})
+    second = await alice.get(link(parse(filtered), "Next page"))
+    page = parse(second)
+    here = str(second.url.raw_path, "ascii")
+    [to_edit, *_] = [
+        item
+        for item in page.all("a", class_="icon-button")
+        if item.text == "" and "/edit/" in item.attributes["href"]
+    ]
+    form = await alice.get(to_edit.attributes["href"])
+    [cancel] = [item for item in parse(form).all("a") if item.text == "Cancel"]
+    assert cancel.attributes["href"] == here
+    fields = fields_of(form_of(parse(form)))
+    saved = await alice.post(to_edit.attributes["href"].partition("?")[0], data=fields | {"price": "12.345"})
+    assert saved.status_code == 422
+    fields = fields_of(form_of(parse(saved)))
+    saved = await alice.post(to_edit.attributes["href"].partition("?")[0], data=fields | {"price": "12.34"})
+    assert saved.headers["location"] == here
+    to_delete = to_edit.attributes["href"].replace("/edit/", "/delete/")
+    question = await alice.get(to_delete)
+    deleted = await alice.post(to_delete.partition("?")[0], data=fields_of(form_of(parse(question))))
+    assert deleted.headers["location"] == here

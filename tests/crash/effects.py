@@ -73,8 +73,8 @@ async def open_deliveries(database: Database) -> int:
         return await session.scalar(query) or 0
 
 
-async def all_done(database: Database, *, within_seconds: float = 20) -> None:
+async def all_done(database: Database) -> None:
     async def none_is_open() -> bool:
         return await open_deliveries(database) == 0
 
-    await eventually(none_is_open, within_seconds=within_seconds)
+    await eventually(none_is_open)

@@ -69,7 +69,7 @@ async def test_saving_answers_while_redis_is_stopped_and_is_delivered_when_it_is
         await publish(outbox, range(5, 10))
         await has_been_noticed(caplog)
         await asyncio.to_thread(servers.revive)
-        await all_done(outbox, within_seconds=30)
+        await all_done(outbox)
     assert await effects(outbox) == dict.fromkeys(range(10), 1)
     async with database.reading() as session:
         assert (await ProductService(session, cast.alice).get_details(product.id)).is_indexed
@@ -94,7 +94,7 @@ async def test_saving_answers_while_redis_is_frozen_and_is_delivered_when_it_tha
             assert monotonic() - began < SAVING_SECONDS
             await publish(outbox, range(5, 10))
             await has_been_noticed(caplog)
-        await all_done(outbox, within_seconds=30)
+        await all_done(outbox)
     assert await effects(outbox) == dict.fromkeys(range(10), 1)
     async with database.reading() as session:
         assert (await ProductService(session, cast.alice).get_details(product.id)).is_indexed
@@ -189,7 +189,7 @@ async def test_relay_and_worker_outlive_a_killed_postgresql(
         async def reached() -> bool:
             return len(saved) > goal
 
-        await eventually(reached, within_seconds=30)
+        await eventually(reached)
 
     async with healthy_relay(), healthy_worker():
         saving = asyncio.create_task(go_on_saving())
@@ -200,7 +200,7 @@ async def test_relay_and_worker_outlive_a_killed_postgresql(
         await saved_more_than(len(saved) + 20)
         stop.set()
         await saving
-        await all_done(outbox, within_seconds=30)
+        await all_done(outbox)
     async with outbox.reading() as session:
         number = RecordedEvent.payload["number"].as_integer()
         committed = set(await session.scalars(select(number)))
@@ -221,7 +221,7 @@ async def test_two_relays_and_two_workers_share_the_work_though_one_of_each_is_k
     for process in processes[::2]:
         process.kill()
         await has_been_killed(process)
-    await all_done(outbox, within_seconds=30)
+    await all_done(outbox)
     assert await effects(outbox) == dict.fromkeys(range(300), 1)
 
 

@@ -23,7 +23,7 @@ OWNER = "owner"
 class ProductForm(Form):
     """What the form has beyond the model's own columns."""
 
-    owner = StringField("Owner", description="The e-mail address of a superuser or an administrator.")
+    owner = StringField("Owner")
 
 
 class ProductAdmin(ServiceView, model=Product):
@@ -89,6 +89,10 @@ class ProductAdmin(ServiceView, model=Product):
     def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
         fields = super().form_fields(actor, row)
         return (*fields, OWNER) if access.may_choose_owner(actor) else fields
+
+    def hints(self, *, is_new: bool) -> Mapping[str, str]:
+        who = "The e-mail address of a superuser or an administrator."
+        return {OWNER: f"{who} Left empty, it is you." if is_new else who}
 
     def form_values(self, row: Any) -> dict[str, Any]:
         return super().form_values(row) | {OWNER: row.owner.email}

@@ -21,11 +21,7 @@ class UserForm(Form):
     """What the form has beyond the model's own columns."""
 
     role = SelectField("Role", choices=[(role.value, role.value.capitalize()) for role in reversed(Role)])
-    password = PasswordField(
-        "Password",
-        description=f"At least {MIN_PASSWORD_LENGTH} characters. Left empty, nothing changes: "
-        "who has no password cannot sign in. A new one signs the person out everywhere.",
-    )
+    password = PasswordField("Password")
 
 
 class UserAdmin(ServiceView, model=User):
@@ -81,6 +77,13 @@ class UserAdmin(ServiceView, model=User):
 
     def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
         return ("email", "name", "role", PASSWORD, "is_active")
+
+    def hints(self, *, is_new: bool) -> Mapping[str, str]:
+        length = f"At least {MIN_PASSWORD_LENGTH} characters."
+        if is_new:
+            return {PASSWORD: f"{length} Without one nobody can sign in to the account yet."}
+        rest = "Left empty, it stays as it is. A new one signs the person out everywhere."
+        return {PASSWORD: f"{length} {rest}"}
 
     def form_values(self, row: Any) -> dict[str, Any]:
         return super().form_values(row) | {"role": row.role.value}
