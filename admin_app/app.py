@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> Website:
             ),
             Middleware(ErrorPagesMiddleware, render=render_error),
             Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
-            Middleware(BodyLimitMiddleware),
+            Middleware(BodyLimitMiddleware, anonymous_paths={f"{BASE_URL}/login"}),
             Middleware(CrossSiteMiddleware, public_origin=settings.public_url),
         ],
     )

@@ -13,7 +13,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # A plan made for any value takes the wrong index for most: 600 ms against 1 ms for a rare word in a million
 # rows. Compiling a query to machine code costs more than any page's query takes.
-SERVER_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off", "application_name": "admin_app"}
+# A process that froze inside a transaction must not keep its locks for ever; tasks have 300 s.
+SERVER_SETTINGS = {
+    "application_name": "admin_app",
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "330s",
+}
 
 
 class Base(DeclarativeBase):

@@ -1,10 +1,12 @@
 """The door of the website: who a request's session cookie belongs to, signing in, signing out."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from sqladmin.authentication import AuthenticationBackend
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +22,8 @@ from admin_app.security.sessions import SessionLimits
 
 TOUCH_SECONDS = 60
 """How exact "last seen" is; more exact would write on every request."""
+
+SIGNED_OUT = "You are not signed in any more, so nothing was changed. Sign in and try again."
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +59,21 @@ class Authentication(AuthenticationBackend):
                         await sessions.touch(session, token)
                 return True
         if request.method not in SAFE_METHODS:
-            message = "You are not signed in any more, so nothing was changed. Sign in and try again."
-            raise HTTPException(401, message)
+            raise HTTPException(401, SIGNED_OUT)
         return RedirectResponse(self._sign_in_url(request), status_code=302)
+
+    async def confirm(self, session: AsyncSession, request: Request) -> Actor:
+        """The actor as they are now, for a transaction that changes something.
+
+        Between `authenticate` and the end of the request's body, which may be sent as slowly as one likes,
+        the session may have ended or the role changed. Raises HTTPException 401.
+        """
+        token = request.cookies.get(self._cookie_name(request), "")
+        found = await UserService(session, _visitor(request)).find_session(token, self._limits)
+        if found is None:
+            raise HTTPException(401, SIGNED_OUT)
+        actor: Actor = request.state.actor
+        return replace(actor, role=found[0].role, label=found[0].email)
 
     async def sign_in(self, request: Request, form: FormData) -> Response | None:
         """A redirect with a fresh session cookie, or None when e-mail and password open nothing."""

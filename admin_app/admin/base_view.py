@@ -54,7 +54,8 @@ class Service(Protocol):
 
     async def update(self, row_id: UUID, data: Any, /, *, expected_version: int | None) -> Any: ...
 
-    async def delete(self, row_id: UUID, /, *, expected_version: int | None) -> None: ...
+    async def delete(self, row_id: UUID, /, *, expected_version: int | None) -> Any:
+        """The row that is gone."""
 
     async def set_active(self, row_ids: Sequence[UUID], active: bool, /) -> BulkOutcome: ...
 

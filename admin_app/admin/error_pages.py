@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,6 +36,8 @@ def explain(error: Exception) -> tuple[int, str] | None:
             return 405, "This address cannot be used in this way."
         case HTTPException():
             return error.status_code, error.detail
+        case ClientDisconnect():
+            return 400, "The request ended before it was complete."
         case PoolTimeout():
             return 503, "Too many people are using this right now. Try again in a moment."
         case DBAPIError():

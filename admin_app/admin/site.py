@@ -1,16 +1,15 @@
 """The admin site: sqladmin's frame with our pages in it, and the only routes there are."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from jinja2 import pass_context
-from jinja2.runtime import Context
 from sqladmin import Admin
 from sqladmin.authentication import login_required
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
-from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -26,7 +25,7 @@ from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flash, short
-from admin_app.admin.formatting import FILTERS
+from admin_app.admin.formatting import FILTERS, path_for
 from admin_app.admin.listing import address, list_page
 from admin_app.admin.permissions import Permissions
 from admin_app.config import Settings
@@ -68,7 +67,7 @@ class AppAdmin(Admin):
         )
         self._database = database
         self.templates.env.filters.update(FILTERS)
-        self.templates.env.globals["url_for"] = _path_for
+        self.templates.env.globals["url_for"] = path_for
         self.admin.router.routes = [
             Mount("/statics", app=StaticFiles(directory=STATIC), name="statics"),
             Route("/", self.index, name="index"),
@@ -82,6 +81,8 @@ class AppAdmin(Admin):
             Route("/{identity}/delete/{pk}", self.delete, name="delete", methods=["GET", "POST"]),
             Route("/{identity}/ajax/lookup", self.ajax_lookup, name="ajax_lookup"),
         ]
+        # Such a redirect would be an absolute one, made from the Host header.
+        self.admin.router.redirect_slashes = app.router.redirect_slashes = False
         self.admin.exception_handlers = {HTTPException: self._on_error, AppError: self._on_error}
         for view in VIEWS:
             self.add_view(view)
@@ -164,7 +165,7 @@ class AppAdmin(Admin):
         posted = await forms.read(request)
         values, key = forms.text_values(posted, names), forms.key_of(posted)
         try:
-            row_id, title = await self._create_once(view, actor, values, key)
+            row_id, title = await self._create_once(request, view, values, key)
         except InvalidInput as error:
             fields = forms.shown(form_class, names, typed=values, error=error)
             return await self._form_page(request, view, fields, key=str(key), error=error)
@@ -187,16 +188,13 @@ class AppAdmin(Admin):
         try:
             values, version = forms.text_values(posted, names), forms.version_of(posted)
         except forms.Incomplete:
-            # Whoever may not change the row learns nothing else about it.
-            async with self._database.reading() as session:
-                await view.service(session, actor).get_changeable(row_id)
+            await self._require_changeable(request, view, row_id)
             raise
         try:
-            async with self._database.transaction() as session:
+            async with self._changing(request) as (session, actor):
                 row = await view.update(session, actor, row_id, values, version)
         except (InvalidInput, Conflict) as error:
-            async with self._database.reading() as session:
-                await view.service(session, actor).get_changeable(row_id)
+            await self._require_changeable(request, view, row_id)
             invalid = error if isinstance(error, InvalidInput) else None
             fields = forms.shown(form_class, names, typed=values, error=invalid)
             return await self._form_page(
@@ -214,15 +212,18 @@ class AppAdmin(Admin):
     @login_required
     async def delete(self, request: Request) -> Response:
         """GET asks, POST deletes."""
-        view, actor, row_id = self._view(request), _actor(request), _row_id(request)
+        view, row_id = self._view(request), _row_id(request)
         if request.method != "POST":
             return await self._delete_page(request, view, row_id, request.query_params.get("back"))
         posted = await forms.read(request)
         try:
-            async with self._database.transaction() as session:
-                service = view.service(session, actor)
-                title = str(await service.get_changeable(row_id))
-                await service.delete(row_id, expected_version=forms.version_of(posted))
+            version = forms.version_of(posted)
+        except forms.Incomplete:
+            await self._require_changeable(request, view, row_id)
+            raise
+        try:
+            async with self._changing(request) as (session, actor):
+                title = str(await view.service(session, actor).delete(row_id, expected_version=version))
         except Conflict as error:
             return await self._delete_page(request, view, row_id, posted.get("back"), error)
         flash(request, f"{view.name} “{short(title)}” was deleted.")
@@ -235,7 +236,7 @@ class AppAdmin(Admin):
             raise Forbidden
         posted = await forms.read(request)
         active, row_ids = actions.action_of(posted), actions.selection_of(posted)
-        async with self._database.transaction() as session:
+        async with self._changing(request) as (session, actor):
             service = view.service(session, actor.acting_by(Source.BULK))
             outcome = await service.set_active(row_ids, active)
         flash(request, actions.sentence(outcome, active), "warning" if outcome.refused else "success")
@@ -264,22 +265,39 @@ class AppAdmin(Admin):
     async def _on_error(self, request: Request, error: Exception) -> Response:
         return await error_pages.respond(self.error_page, request, error)
 
+    @asynccontextmanager
+    async def _changing(self, request: Request) -> AsyncIterator[tuple[AsyncSession, Actor]]:
+        """The transaction of a change, and who makes it as they are now, not when the request began."""
+        async with self._database.transaction() as session:
+            yield session, await self.door.confirm(session, request)
+
+    async def _require_changeable(self, request: Request, view: ServiceView, row_id: UUID) -> None:
+        """Before telling what is wrong with a form: whoever may not change the row learns nothing of it."""
+        async with self._database.reading() as session:
+            await view.service(session, _actor(request)).get_changeable(row_id)
+
     async def _create_once(
-        self, view: ServiceView, actor: Actor, values: dict[str, str], key: UUID
+        self, request: Request, view: ServiceView, values: dict[str, str], key: UUID
     ) -> tuple[UUID, str]:
         """Create, or find what the same form created before."""
         try:
-            async with self._database.transaction() as session:
+            async with self._changing(request) as (session, actor):
                 row = await view.create(session, actor, values)
                 await submissions.claim(session, actor, key, row.id)
                 return row.id, str(row)
-        except AlreadySubmitted:
+        except (AlreadySubmitted, InvalidInput) as error:
+            # A second submission may also be refused because of the first, say for the e-mail it took.
+            actor = _actor(request)
             async with self._database.reading() as session:
                 row_id = await submissions.find(session, actor, key)
                 if row_id is None:
-                    raise NotFound from None
-                row = await view.service(session, actor).get_by_id(row_id)
-                return row_id, str(row)
+                    raise error
+                try:
+                    return row_id, str(await view.service(session, actor).get_by_id(row_id))
+                except NotFound:
+                    raise Conflict(
+                        "This form was sent before, and what it made is gone. Open a new one."
+                    ) from None
 
     async def _form_page(
         self,
@@ -355,13 +373,6 @@ class AppAdmin(Admin):
         view = self._find_model_view(request.path_params["identity"])
         assert isinstance(view, ServiceView)
         return view
-
-
-@pass_context
-def _path_for(context: Context, name: str, /, **parameters: Any) -> URL:
-    """Paths without scheme and host: right behind any proxy, whatever it says of itself."""
-    request: Request = context["request"]
-    return request.url_for(name, **parameters).replace(scheme="", netloc="")
 
 
 def _actor(request: Request) -> Actor:

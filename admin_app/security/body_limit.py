@@ -1,11 +1,15 @@
 """A bound on what a request may send."""
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_app.errors import AppError
 
 MAX_BODY_BYTES = 1_000_000
+MAX_ANONYMOUS_BODY_BYTES = 50_000
+"""For pages open to everybody: a megabyte of percent signs takes the form parser more than a second."""
 
 
 class TooLarge(AppError):
@@ -18,25 +22,26 @@ class TooLarge(AppError):
 class BodyLimitMiddleware:
     """Raises TooLarge by the announced length, or while reading a body that announced none."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, anonymous_paths: Collection[str] = ()) -> None:
         self._app = app
-        self._limit = max_body_bytes
+        self._anonymous_paths = anonymous_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = MAX_ANONYMOUS_BODY_BYTES if scope["path"] in self._anonymous_paths else MAX_BODY_BYTES
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > self._limit:
-            raise TooLarge(self._limit)
+        if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
+            raise TooLarge(limit)
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
-                raise TooLarge(self._limit)
+            if received > limit:
+                raise TooLarge(limit)
             return message
 
         await self._app(scope, limited_receive, send)

@@ -440,7 +440,7 @@ async def test_a_create_form_sent_again_after_its_product_was_deleted_says_so(
     await alice.post(CREATE, data=fields)
     [product] = await every(database, Product)
     await alice.post(delete(product), data=await open_form(alice, delete(product)))
-    assert (await alice.post(CREATE, data=fields)).status_code == 404
+    assert (await alice.post(CREATE, data=fields)).status_code == 409
     assert await every(database, Product) == []
 
 
@@ -747,3 +747,23 @@ async def test_a_form_says_which_page_it_is_and_where_it_goes_back_to(
     assert page.one("h1").text == "Edit product"
     assert link(page, "Cancel") == f"/admin/product/details/{product.id}"
     assert UUID(form_of(page).attributes["action"].rpartition("/")[2]) == product.id
+
+
+async def test_a_user_form_sent_twice_is_answered_with_what_the_first_made(
+    sign_in: SignIn, cast: Cast, database: Database
+) -> None:
+    root = await sign_in("root")
+    fields = await open_form(root, "/admin/user/create") | {
+        "email": "new@demo.example",
+        "name": "New",
+        "save": "continue",
+    }
+    responses = await asyncio.gather(*(root.post("/admin/user/create", data=fields) for _ in range(5)))
+    assert {response.status_code for response in responses} == {303}
+    assert len({response.headers["location"] for response in responses}) == 1
+    [user] = await every(database, User, email="new@demo.example")
+    address = f"/admin/user/delete/{user.id}"
+    await root.post(address, data=fields_of(form_of(parse(await root.get(address)))))
+    again = await root.post("/admin/user/create", data=fields)
+    assert again.status_code == 409
+    assert await every(database, User, email="new@demo.example") == []

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
+from admin_app.actor import Actor, Role
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
+from admin_app.domains.users.schemas import UserCreate, UserUpdate
+from admin_app.domains.users.service import UserService
+from admin_app.security.sessions import AuthSession
 from tests.admin.pages import notices, open_form, parse
 from tests.admin.rows import history, load
 from tests.conftest import Cast, MakeProduct, SignIn
@@ -110,3 +115,40 @@ async def test_of_two_superusers_who_demote_each_other_one_stays(
     assert statuses[1] in {401, 409}
     people = [await load(database, User, person.id) for person in (cast.bob, cast.root)]
     assert sorted(person.role for person in people if person) == ["superuser", "support"]
+
+
+@pytest.mark.parametrize("fate", ["closed", "demoted", "new password", "signed out"])
+async def test_whoever_lost_the_right_while_the_form_was_still_arriving_changes_nothing(
+    fate: str,
+    sign_in: SignIn,
+    cast: Cast,
+    make_product: MakeProduct,
+    database: Database,
+) -> None:
+    product = await make_product(cast.alice)
+    root = await sign_in("root")
+    address = f"/admin/product/edit/{product.id}"
+    fields = await open_form(root, address) | {"name": "Changed"}
+    body = urlencode(fields).encode()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield body[:10]
+        async with database.transaction() as session:
+            if fate == "signed out":
+                await session.execute(delete(AuthSession).where(AuthSession.user_id == cast.root.id))
+            else:
+                service = UserService(session, Actor.system())
+                other = UserCreate(email="next@demo.example", name="Next", role=Role.SUPERUSER)
+                await service.create(other)
+                changes = {
+                    "closed": UserUpdate(is_active=False),
+                    "demoted": UserUpdate(role=Role.SUPPORT),
+                    "new password": UserUpdate(password="another long password"),
+                }
+                await service.update(cast.root.id, changes[fate])
+        yield body[10:]
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = await root.post(address, content=slowly(), headers=headers)
+    assert response.status_code == 401
+    assert (await load(database, Product, product.id)).name == product.name

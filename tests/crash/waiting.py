@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from admin_app.database import Database
 
-
 PATIENCE_SECONDS = 60  # for what takes one or two; machines can be busy
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from admin_app.database import Database
@@ -29,7 +30,8 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not(
         assert "transfer-encoding" in streamed.request.headers
         for response in (announced, streamed):
             assert response.status_code == 413, address
-            assert "send at most 1,000,000 bytes" in parse(response).text
+            limit = "50,000" if address == "/admin/login" else "1,000,000"
+            assert f"send at most {limit} bytes" in parse(response).text
     assert await traces(database) == before
 
 
@@ -56,3 +58,8 @@ async def test_an_announcement_that_is_too_much_or_no_number_is_refused_unread(
     for method in ("GET", "POST"):
         headers = {"Content-Length": length.encode()}
         assert (await nobody.request(method, "/live", headers=headers)).status_code == 413
+
+
+async def test_nobody_may_send_strangers_pages_more_than_a_sign_in_needs(client: httpx.AsyncClient) -> None:
+    response = await client.post("/admin/login", content=b"%" * 60_000)
+    assert response.status_code == 413

@@ -133,7 +133,8 @@ class ProductService:
         self._events.publish(ProductUpdated((product.id,), fields))
         return product
 
-    async def delete(self, product_id: UUID, *, expected_version: int | None = None) -> None:
+    async def delete(self, product_id: UUID, *, expected_version: int | None = None) -> Product:
+        """The product that is gone. Raises Conflict when it is no longer at `expected_version`."""
         product = await self._lock(product_id)
         _require_version(product, expected_version)
         before = audit.snapshot(product)
@@ -141,6 +142,7 @@ class ProductService:
         await self._session.flush()
         audit.record(self._session, self._actor, "deleted", Product, product_id, before=before)
         self._events.publish(ProductDeleted((product_id,)))
+        return product
 
     async def set_active(self, product_ids: Sequence[UUID], active: bool) -> BulkOutcome:
         """Activate or deactivate the selected products this actor may change; the rest is counted."""

@@ -86,8 +86,11 @@ class UserService:
         user = await self._lock(user_id)
         return await self._change(user, values, expected_version)
 
-    async def delete(self, user_id: UUID, *, expected_version: int | None = None) -> None:
-        """Raises Conflict for a person who owns products, and for the last active superuser."""
+    async def delete(self, user_id: UUID, *, expected_version: int | None = None) -> User:
+        """The account that is gone.
+
+        Raises Conflict for a person who owns products, and for the last active superuser.
+        """
         self._require_manager()
         await self._users.take_turn()
         user = await self._lock(user_id)
@@ -98,6 +101,7 @@ class UserService:
         await self._flush()
         audit.record(self._session, self._actor, "deleted", User, user_id, before=before)
         self._events.publish(UserDeleted((user_id,)))
+        return user
 
     async def set_active(self, user_ids: Sequence[UUID], active: bool) -> BulkOutcome:
         """Let the selected people in, or shut them out."""
