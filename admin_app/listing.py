@@ -116,9 +116,11 @@ class Listing(Generic[Row]):
         self.conditions(query)
         return replace(query, cursor=self._parse_cursor(given.get("cursor", ""), query))
 
-    def conditions(self, query: ListQuery) -> list[ColumnElement[bool]]:
+    def conditions(
+        self, query: ListQuery, matches: Callable[[str], ColumnElement[bool]] | None = None
+    ) -> list[ColumnElement[bool]]:
         """WHERE clauses for search and filters; raises BadQuery for a value that cannot be read."""
-        clauses = [self.matches(query.search)] if query.search else []
+        clauses = [(matches or self.matches)(query.search)] if query.search else []
         for item in self.filters:
             text = query.filters.get(item.name)
             if text:
@@ -128,18 +130,27 @@ class Listing(Generic[Row]):
                     raise BadQuery(f"{item.label}: {error}") from None
         return clauses
 
-    async def page(self, session: AsyncSession, base: Select[Row], query: ListQuery) -> Page[Row]:
-        """Two statements: the rows (one more than asked, to know whether there is a next page) and a count.
+    async def page(
+        self,
+        session: AsyncSession,
+        base: Select[Row],
+        query: ListQuery,
+        matches: Callable[[str], ColumnElement[bool]] | None = None,
+    ) -> Page[Row]:
+        """One statement: the rows (one more than asked, to know whether there is a next page) and a count.
 
         The count stops at COUNT_LIMIT + 1 rows, so it costs the same at ten thousand rows and at ten million.
+        `matches` may stand in for the listing's own, when it knows more.
         """
-        matching = base.where(*self.conditions(query))
+        matching = base.where(*self.conditions(query, matches))
         key, row_id = self.sorts[query.sort], self._id
         backwards = query.cursor == "last" or (
             isinstance(query.cursor, Cursor) and query.cursor.direction == "before"
         )
         descending = query.descending != backwards
-        statement = matching.add_columns(key)
+        limited = matching.with_only_columns(row_id).order_by(None).limit(COUNT_LIMIT + 1).subquery()
+        total = select(func.count()).select_from(limited).scalar_subquery()
+        statement = matching.add_columns(key, total)
         if isinstance(query.cursor, Cursor):
             statement = statement.where(beyond(key, row_id, query.cursor, descending))
         order = (key.desc(), row_id.desc()) if descending else (key.asc(), row_id.asc())
@@ -148,8 +159,7 @@ class Listing(Generic[Row]):
         found = found[: query.size]
         if backwards:
             found = list(reversed(found))
-        limited = matching.with_only_columns(row_id).order_by(None).limit(COUNT_LIMIT + 1)
-        count = await session.scalar(select(func.count()).select_from(limited.subquery())) or 0
+        count = found[0][2] if found else 0
         has_previous = more if backwards else query.cursor is not None
         has_next = (query.cursor != "last") if backwards else more
         return Page(
@@ -279,7 +289,7 @@ def _parse_size(text: str | None) -> int:
 
 
 def _cursor(direction: Literal["after", "before"], found: Any) -> Cursor:
-    row, value = found
+    row, value, _ = found
     return Cursor(direction, value, row.id)
 
 

@@ -136,7 +136,7 @@ async def _deep(database: Database) -> str:
 
 
 async def _statements(database: Database, query: str) -> list[tuple[str, list[Any]]]:
-    """What the application sends for a list page: the rows, then the count."""
+    """What the application sends for a list page; the rows come last."""
     sent: list[tuple[str, list[Any]]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:

@@ -55,11 +55,13 @@ def create_floor(url: str, statements: dict[str, list[tuple[str, list[Any]]]]) -
             yield
 
     async def show_list(request: Request) -> HTMLResponse:
-        rows_sql, count_sql = statements[request.path_params["case"]]
+        *before, (sql, parameters) = statements[request.path_params["case"]]
         async with request.app.state.pool.acquire() as connection:
             await connection.fetchrow(SESSION, hash_token(request.cookies["token"]))
-            rows = await connection.fetch(rows_sql[0], *rows_sql[1])
-            count = await connection.fetchval(count_sql[0], *count_sql[1])
+            for statement in before:
+                await connection.fetch(statement[0], *statement[1])
+            rows = await connection.fetch(sql, *parameters)
+        count = rows[0][-1] if rows else 0
         return HTMLResponse(environment.get_template("list").render(rows=rows, count=count))
 
     async def show_details(request: Request) -> HTMLResponse:
