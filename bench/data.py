@@ -36,7 +36,7 @@ async def ensure(server_url: str, products: int) -> str:
     """The URL of a database with so many products, made now if it is not there yet."""
     url = database_url(server_url, products)
     name = make_url(url).database
-    server = await asyncpg.connect(_dsn(server_url))
+    server = await asyncpg.connect(dsn(server_url))
     try:
         if await server.fetchval("SELECT 1 FROM pg_database WHERE datname = $1 AND datallowconn", name):
             return url
@@ -53,7 +53,7 @@ async def ensure(server_url: str, products: int) -> str:
 
 
 async def _load(url: str, products: int) -> None:
-    connection = await asyncpg.connect(_dsn(url))
+    connection = await asyncpg.connect(dsn(url))
     try:
         await connection.execute("SET maintenance_work_mem = '1GB'")
         indexes = await connection.fetch(SECONDARY_INDEXES)
@@ -98,5 +98,6 @@ def _products(products: int, owners: list[UUID]) -> Iterator[tuple[Any, ...]]:
         yield item.name, description, item.price, item.is_active, owner, created, updated
 
 
-def _dsn(url: str) -> str:
+def dsn(url: str) -> str:
+    """SQLAlchemy's URL as asyncpg reads it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -11,11 +11,11 @@ from contextvars import ContextVar
 
 import uvicorn
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_app.app import create_app
 from admin_app.config import Settings
+from bench.data import dsn
 from bench.floor import create_floor
 
 SPENT: ContextVar[list[float]] = ContextVar("SPENT")
@@ -52,8 +52,7 @@ def main() -> None:
         "after_cursor_execute",
         lambda *a: SPENT.get([]).append(time.perf_counter() - a[4].bench_start),
     )
-    plain_url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    asyncio.run(_serve({app_port: counting(app), floor_port: create_floor(plain_url, statements)}))
+    asyncio.run(_serve({app_port: counting(app), floor_port: create_floor(dsn(url), statements)}))
 
 
 async def _serve(apps: dict[int, ASGIApp]) -> None:

@@ -104,8 +104,8 @@ class ServiceView(ModelView):
         """Choices for a form field, as {"id", "text"}; None when there is no such field."""
         return None
 
-    def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
-        """The fields this actor fills in for a row (None: a new one). A POST must carry all of them."""
+    def form_fields(self, actor: Actor) -> tuple[str, ...]:
+        """The fields this actor fills in. A POST must carry all of them."""
         return tuple(self._form_prop_names)
 
     def form_values(self, row: Any) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class AppAdmin(Admin):
         view, actor = self._view(request), _actor(request)
         if not view.allows(actor, "create"):
             raise Forbidden
-        names = view.form_fields(actor, None)
+        names = view.form_fields(actor)
         form_class = await view.form_class()
         if request.method != "POST":
             fields = forms.shown(form_class, names)
@@ -175,16 +175,14 @@ class AppAdmin(Admin):
     @login_required
     async def edit(self, request: Request) -> Response:
         view, actor, row_id = self._view(request), _actor(request), _row_id(request)
-        form_class = await view.form_class()
+        names, form_class = view.form_fields(actor), await view.form_class()
         if request.method != "POST":
             async with self._database.reading() as session:
                 row = await view.service(session, actor).get_changeable(row_id)
-            names = view.form_fields(actor, row)
             fields = forms.shown(form_class, names, values=view.form_values(row))
             back = request.query_params.get("back", "")
             return await self._form_page(request, view, fields, row_id=row_id, version=row.version, back=back)
         posted = await forms.read(request)
-        names = view.form_fields(actor, row_id)
         try:
             values, version = forms.text_values(posted, names), forms.version_of(posted)
         except forms.Incomplete:

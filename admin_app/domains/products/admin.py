@@ -86,8 +86,8 @@ class ProductAdmin(ServiceView, model=Product):
         data = validated(ProductUpdate, given | ({"owner_id": owner_id} if owner_id else {}))
         return await ProductService(session, actor).update(row_id, data, expected_version=version)
 
-    def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
-        fields = super().form_fields(actor, row)
+    def form_fields(self, actor: Actor) -> tuple[str, ...]:
+        fields = super().form_fields(actor)
         return (*fields, OWNER) if access.may_choose_owner(actor) else fields
 
     def hints(self, *, is_new: bool) -> Mapping[str, str]:

@@ -28,7 +28,16 @@ from admin_app.domains.products.access import WRITERS, changeable_by
 from admin_app.domains.products.models import Product, ProductSearchDocument
 from admin_app.domains.users.models import User
 from admin_app.listing import Filter, Listing, ListQuery, Page
-from admin_app.search import PostgresSearchIndex, SearchDocument, as_id, contains, every_word, plain, words
+from admin_app.search import (
+    PostgresSearchIndex,
+    SearchDocument,
+    SearchIndex,
+    as_id,
+    contains,
+    every_word,
+    plain,
+    words,
+)
 
 MAX_OWNERS = 1000
 """More people than this are not looked up beforehand for one word of a search."""
@@ -85,6 +94,7 @@ class ProductRepository:
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
         self._actor = actor
+        self._index: SearchIndex = PostgresSearchIndex(session, ProductSearchDocument)
 
     async def get(self, product_id: UUID) -> Product | None:
         statement = _with_owner().where(Product.id == product_id)
@@ -176,7 +186,7 @@ class ProductRepository:
 
     async def search_index(self, text: str, limit: int) -> list[Product]:
         """Ranked and typo-tolerant, as complete as the worker is up to date."""
-        ids = await PostgresSearchIndex(self._session, ProductSearchDocument).search(text, limit=limit)
+        ids = await self._index.search(text, limit=limit)
         return await self.get_many(ids)
 
     async def update_index(self, product_ids: Sequence[UUID]) -> None:
@@ -194,11 +204,10 @@ class ProductRepository:
             .order_by(Product.id)
         )
         rows = (await self._session.execute(statement)).all()
-        index = PostgresSearchIndex(self._session, ProductSearchDocument)
-        await index.upsert(
+        await self._index.upsert(
             [SearchDocument(row.id, row.version, row.name, row.email, row.description) for row in rows]
         )
-        await index.remove(set(product_ids) - {row.id for row in rows})
+        await self._index.remove(set(product_ids) - {row.id for row in rows})
 
     async def ids_of_owner(self, owner_id: UUID, after: UUID | None, limit: int) -> list[UUID]:
         statement = select(Product.id).where(Product.owner_id == owner_id).order_by(Product.id).limit(limit)

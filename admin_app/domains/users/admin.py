@@ -75,7 +75,7 @@ class UserAdmin(ServiceView, model=User):
         given = _without_empty_password(values)
         return await super().update(session, actor, row_id, given, version)  # type: ignore[no-any-return]
 
-    def form_fields(self, actor: Actor, row: Any | None) -> tuple[str, ...]:
+    def form_fields(self, actor: Actor) -> tuple[str, ...]:
         return ("email", "name", "role", PASSWORD, "is_active")
 
     def hints(self, *, is_new: bool) -> Mapping[str, str]:
