@@ -15,6 +15,7 @@ class Source(StrEnum):
     """Where a change came from, as history shows it."""
 
     FORM = "form"
+    INLINE = "inline"
     BULK = "bulk"
     IMPORT = "import"
     SYSTEM = "system"

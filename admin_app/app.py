@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from admin_app.admin import error_pages
+from admin_app.admin.compression import CompressionMiddleware
 from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.site import BASE_URL, AppAdmin
 from admin_app.config import Settings
@@ -31,11 +32,7 @@ class Website(Starlette):
     is_https = False
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeadersMiddleware(
-            super().build_middleware_stack(),
-            is_https=self.is_https,
-            cacheable_prefix=f"{BASE_URL}/statics/",
-        )
+        return SecurityHeadersMiddleware(super().build_middleware_stack(), is_https=self.is_https)
 
 
 def create_app(settings: Settings) -> Website:
@@ -59,6 +56,7 @@ def create_app(settings: Settings) -> Website:
         exception_handlers={HTTPException: on_http_error},
         middleware=[
             # Outermost first.
+            Middleware(CompressionMiddleware),
             Middleware(
                 SessionMiddleware,  # carries flash messages only; who is signed in is kept in PostgreSQL
                 secret_key=settings.secret_key.get_secret_value(),

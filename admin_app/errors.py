@@ -4,7 +4,8 @@ AppError
 ├── InvalidInput  422  the values cannot be accepted; says which field and why
 ├── Forbidden     403  this role may never do this
 ├── NotFound      404  no such row, or one this actor may not change
-└── Conflict      409  the row is not what the actor last saw, or others depend on it
+├── Conflict      409  the row is not what the actor last saw, or others depend on it
+└── TooSlow       503  the database was given a time for this, and it was not enough
 """
 
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ class NotFound(AppError):
 
 class Conflict(AppError):
     status = 409
+
+
+class TooSlow(AppError):
+    """PostgreSQL stopped the statement; nothing runs on."""
+
+    status = 503
+
+    def __init__(self, message: str = "This took too long, so it was stopped.") -> None:
+        super().__init__(message)
 
 
 _SENTENCES = {

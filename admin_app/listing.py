@@ -5,65 +5,73 @@ inserted or deleted meanwhile neither repeat nor hide others. PostgreSQL's own o
 ascending, first descending) is kept, so that one index on (column, id) serves both directions.
 """
 
-import base64
-import binascii
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    case,
+    cast,
+    column,
+    func,
+    null,
+    select,
+    table,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import True_
 
-from admin_app.database import Base
-from admin_app.errors import AppError
+from admin_app.database import Base, estimated_rows, limit_time
+from admin_app.errors import AppError, TooSlow
+from admin_app.filters import Filter, parse_text
+from admin_app.keyset import Cursor, beyond
+from admin_app.search import MAX_WORDS, words
 
 PAGE_SIZES = (25, 50, 100, 250)
 COUNT_LIMIT = 10_000
-MAX_SEARCH_LENGTH = 200
-MAX_DIGITS = 1_000  # far beyond any column, far below what PostgreSQL can read
+COUNT_SECONDS = 2.0
+FACET_SECONDS = 0.3
 
 Row = TypeVar("Row", bound=Base)
+
+_NOTHING: ColumnElement[Any] = cast(null(), Integer)
+_KEY, _BOUNDED, _ESTIMATE = "sort_key", "bounded_count", "estimated_count"
+"""What a page reads beside its rows' own columns."""
 
 
 class BadQuery(AppError):
     """The address asks for something this list cannot do. Shown with zero rows, never ignored."""
 
 
-@dataclass(frozen=True)
-class Filter:
-    """One named condition. `parse` raises ValueError with a sentence; `choices` are (value, label)."""
+Rows = Select[*tuple[Any, ...]]
+"""Some columns of a model, its id among them."""
 
-    name: str
-    label: str
-    kind: Literal["choice", "date", "text"]
-    parse: Callable[[str], Any]
-    where: Callable[[Any], ColumnElement[bool]]
-    choices: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Where a page begins: beyond the row with this sort value and id."""
-
-    direction: Literal["after", "before"]
-    value: Any
-    id: UUID
+Conditions = Mapping[str, ColumnElement[bool]]
+"""Conditions that whoever runs the query knows better than the listing: by filter name, or "search"."""
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What to show: plain values, so that a list, its count, an export and a bulk action can share it."""
+    """What to show: plain values, so that a list, its count, an export and a bulk action can share it.
+
+    `size` and `columns` are None and empty where the address leaves them to whoever looks.
+    """
 
     sort: str
     descending: bool
     search: str = ""
     filters: Mapping[str, str] = field(default_factory=dict)
-    size: int = PAGE_SIZES[0]
+    size: int | None = None
+    columns: tuple[str, ...] = ()
     cursor: Cursor | Literal["last"] | None = None
 
     def fingerprint(self) -> str:
@@ -76,11 +84,19 @@ class ListQuery:
 
 
 @dataclass(frozen=True)
-class Page(Generic[Row]):
-    """`count` is exact up to COUNT_LIMIT; None means more than that."""
+class Count:
+    number: int
+    is_exact: bool
 
-    rows: Sequence[Row]
-    count: int | None
+
+@dataclass(frozen=True)
+class Page:
+    """`rows` are plain columns by name, no entities: a list reads many, and changes none.
+
+    `count` is None where counting may take longer than the page: ask `Listing.count` afterwards."""
+
+    rows: Sequence[Any]
+    count: Count | None
     previous: Cursor | None
     next: Cursor | None
 
@@ -95,10 +111,11 @@ class Listing(Generic[Row]):
     filters: tuple[Filter, ...]
     matches: Callable[[str], ColumnElement[bool]]
 
-    def parse(self, parameters: Sequence[tuple[str, str]]) -> ListQuery:
+    def parse(self, parameters: Sequence[tuple[str, str]], columns: Sequence[str] = ()) -> ListQuery:
         """The query in a URL's parameters; raises BadQuery for anything unknown, repeated or unreadable."""
         given: dict[str, str] = {}
-        known = {"search", "sortBy", "sort", "pageSize", "cursor", *(item.name for item in self.filters)}
+        known = {"search", "sortBy", "sort", "pageSize", "columns", "cursor"}
+        known.update(item.name for item in self.filters)
         for name, value in parameters:
             if name not in known:
                 raise BadQuery(f"This list has no filter named “{name[:40]}”.")
@@ -112,74 +129,149 @@ class Listing(Generic[Row]):
             search=_parse_search(given.get("search", "")),
             filters={item.name: given[item.name] for item in self.filters if given.get(item.name)},
             size=_parse_size(given.get("pageSize")),
+            columns=_parse_columns(given.get("columns"), columns),
         )
-        self.conditions(query)
+        self._require_readable(query)
         return replace(query, cursor=self._parse_cursor(given.get("cursor", ""), query))
 
-    def conditions(
-        self, query: ListQuery, matches: Callable[[str], ColumnElement[bool]] | None = None
-    ) -> list[ColumnElement[bool]]:
+    def conditions(self, query: ListQuery, known: Conditions | None = None) -> list[ColumnElement[bool]]:
         """WHERE clauses for search and filters; raises BadQuery for a value that cannot be read."""
-        clauses = [(matches or self.matches)(query.search)] if query.search else []
+        known = known or {}
+        clauses = []
+        if query.search:
+            clauses.append(known["search"] if "search" in known else self.matches(query.search))
         for item in self.filters:
             text = query.filters.get(item.name)
             if text:
-                try:
-                    clauses.append(item.where(item.parse(text)))
-                except ValueError as error:
-                    raise BadQuery(f"{item.label}: {error}") from None
+                value = _parsed(item, text)
+                clauses.append(known[item.name] if item.name in known else item.where(value))
         return clauses
 
     async def page(
         self,
         session: AsyncSession,
-        base: Select[Row],
+        base: Rows,
         query: ListQuery,
-        matches: Callable[[str], ColumnElement[bool]] | None = None,
-    ) -> Page[Row]:
-        """One statement: the rows (one more than asked, to know whether there is a next page) and a count.
+        known: Conditions | None = None,
+    ) -> Page:
+        """One statement: what `base` selects of the rows, one more than asked, and a count.
 
-        The count stops at COUNT_LIMIT + 1 rows, so it costs the same at ten thousand rows and at ten million.
-        `matches` may stand in for the listing's own, when it knows more.
+        Without conditions the count is one of at most COUNT_LIMIT index entries, or PostgreSQL's own
+        estimate for the table. With conditions it is only told when the first page shows all there is.
         """
-        matching = base.where(*self.conditions(query, matches))
+        size = query.size or PAGE_SIZES[0]
+        conditions = self.conditions(query, known)
         key, row_id = self.sorts[query.sort], self._id
         backwards = query.cursor == "last" or (
             isinstance(query.cursor, Cursor) and query.cursor.direction == "before"
         )
         descending = query.descending != backwards
-        limited = matching.with_only_columns(row_id).order_by(None).limit(COUNT_LIMIT + 1).subquery()
-        total = select(func.count()).select_from(limited).scalar_subquery()
-        statement = matching.add_columns(key, total)
+        bounded, estimate = (_NOTHING, _NOTHING) if conditions else self._counts(base)
+        extra: Any = key.label(_KEY), bounded.label(_BOUNDED), estimate.label(_ESTIMATE)
+        statement = base.where(*conditions).add_columns(*extra)
         if isinstance(query.cursor, Cursor):
             statement = statement.where(beyond(key, row_id, query.cursor, descending))
         order = (key.desc(), row_id.desc()) if descending else (key.asc(), row_id.asc())
-        found = (await session.execute(statement.order_by(*order).limit(query.size + 1))).all()
-        more = len(found) > query.size
-        found = found[: query.size]
+        found = (await session.execute(statement.order_by(*order).limit(size + 1))).all()
+        more = len(found) > size
+        found = found[:size]
         if backwards:
             found = list(reversed(found))
-        count = found[0][2] if found else 0
         has_previous = more if backwards else query.cursor is not None
         has_next = (query.cursor != "last") if backwards else more
         return Page(
-            rows=[row[0] for row in found],
-            count=count if count <= COUNT_LIMIT else None,
+            rows=found,
+            count=_count_of(found, is_all=not more and not isinstance(query.cursor, Cursor)),
             previous=_cursor("before", found[0]) if found and has_previous else None,
             next=_cursor("after", found[-1]) if found and has_next else None,
         )
 
+    async def count(
+        self,
+        session: AsyncSession,
+        base: Rows,
+        query: ListQuery,
+        known: Conditions | None = None,
+        *,
+        exactly: bool = False,
+    ) -> Count:
+        """How many rows match: up to COUNT_LIMIT exactly, beyond as the planner estimates.
+
+        Raises TooSlow when counting `exactly` takes more than the session's time; else it estimates then.
+        """
+        ids = self._ids(base, self.conditions(query, known))
+        if exactly:
+            return Count(await _number(session, ids), is_exact=True)
+        estimate = await estimated_rows(session, ids)
+        try:
+            return await _counted(session, ids, estimate)
+        except TooSlow:
+            return Count(estimate, is_exact=False)
+
+    async def facets(
+        self,
+        session: AsyncSession,
+        base: Rows,
+        query: ListQuery,
+        known: Conditions | None = None,
+    ) -> dict[str, dict[str, Count]]:
+        """For each filter with choices: how many rows each of them would show, the other conditions kept.
+
+        What cannot be counted within FACET_SECONDS is left out. The session is of no use afterwards.
+        """
+        deadline = time.monotonic() + FACET_SECONDS
+        found: dict[str, dict[str, Count]] = {}
+        try:
+            for item in self.filters:
+                for value, _ in item.choices:
+                    await limit_time(session, deadline - time.monotonic())
+                    chosen = replace(query, filters={**query.filters, item.name: value})
+                    ids = self._ids(base, self.conditions(chosen, known))
+                    estimate = await estimated_rows(session, ids)
+                    found.setdefault(item.name, {})[value] = await _counted(session, ids, estimate)
+        except TooSlow:
+            pass
+        return found
+
     def encode(self, cursor: Cursor | Literal["last"], query: ListQuery) -> str:
-        if cursor == "last":
-            return "last"
-        value = cursor.value.isoformat() if isinstance(cursor.value, datetime) else cursor.value
-        value = str(value) if isinstance(value, Decimal) else value
-        text = json.dumps([cursor.direction, value, str(cursor.id), query.fingerprint()])
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return cursor if cursor == "last" else cursor.encode(query.fingerprint())
 
     @property
     def _id(self) -> SQLColumnExpression[UUID]:
         return self.model.id  # type: ignore[attr-defined,no-any-return]  # every listed model is Identified
+
+    def _ids(self, base: Rows, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+        """What counts: without the joins that only serve to show a row."""
+        scope = [] if base.whereclause is None else [base.whereclause]
+        return select(self._id).where(*scope, *conditions)
+
+    def _counts(self, base: Rows) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        """The count, if it is cheap, and an estimate, if there is one; either may be NULL."""
+        if base.whereclause is not None and not isinstance(base.whereclause, True_):
+            return _limited(self._ids(base, ())).scalar_subquery(), _NOTHING
+        return self._counts_of_all
+
+    @cached_property
+    def _counts_of_all(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        statistics = table("pg_class", column("oid"), column("reltuples"))
+        estimate = (
+            select(cast(statistics.c.reltuples, Integer))
+            .where(statistics.c.oid == func.to_regclass(self.model.__tablename__))
+            .scalar_subquery()
+        )
+        bounded = _limited(select(self._id)).scalar_subquery()
+        return case((estimate > 2 * COUNT_LIMIT, _NOTHING), else_=bounded), estimate
+
+    def _require_readable(self, query: ListQuery) -> None:
+        values = {
+            item.name: _parsed(item, query.filters[item.name])
+            for item in self.filters
+            if item.name in query.filters
+        }
+        for item in self.filters:
+            upper = item.upper
+            if upper in values and item.name in values and values[item.name] > values[upper]:
+                raise BadQuery(f"{item.label}: this is beyond its own end, “{query.filters[upper]}”.")
 
     def _parse_sort(self, given: Mapping[str, str]) -> tuple[str, bool]:
         name, direction = given.get("sortBy", ""), given.get("sort", "")
@@ -197,120 +289,74 @@ class Listing(Generic[Row]):
             return None
         if text == "last":
             return "last"
-        broken = BadQuery("This page link is not valid any more. Start again from the first page.")
+        kind = self.sorts[query.sort].type.python_type  # type: ignore[attr-defined]  # any SQL expression has one
         try:
-            decoded = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            direction, value, row_id, fingerprint = decoded
-            if direction not in {"after", "before"} or fingerprint != query.fingerprint():
-                raise broken
-            kind = self.sorts[query.sort].type.python_type  # type: ignore[attr-defined]  # any SQL expression has one
-            return Cursor(direction, _read(kind, value), UUID(row_id))
-        except (ValueError, TypeError, AttributeError, InvalidOperation, binascii.Error, RecursionError):
-            raise broken from None
+            return Cursor.decode(text, query.fingerprint(), kind)
+        except ValueError:
+            message = "This page link is not valid any more. Start again from the first page."
+            raise BadQuery(message) from None
 
 
-def beyond(
-    key: SQLColumnExpression[Any], row_id: SQLColumnExpression[UUID], cursor: Cursor, descending: bool
-) -> ColumnElement[bool]:
-    """Rows strictly beyond the cursor when reading in this direction."""
-    here = tuple_(key, row_id)
-    if cursor.value is None:
-        if descending:
-            return or_(and_(key.is_(None), row_id < cursor.id), key.is_not(None))
-        return and_(key.is_(None), row_id > cursor.id)
-    there = tuple_(cursor.value, cursor.id)
-    if descending:
-        return here < there
-    nullable = getattr(key, "nullable", False)
-    return or_(here > there, key.is_(None)) if nullable else here > there
+async def _counted(session: AsyncSession, ids: Select[Any], estimate: int) -> Count:
+    """Exactly, unless there are plainly far too many."""
+    if estimate <= 10 * COUNT_LIMIT:
+        number = await session.scalar(_limited(ids)) or 0
+        if number <= COUNT_LIMIT:
+            return Count(number, is_exact=True)
+    return Count(max(estimate, COUNT_LIMIT + 1), is_exact=False)
 
 
-def choice(
-    name: str, label: str, choices: Mapping[str, tuple[str, Any]], column: SQLColumnExpression[Any]
-) -> Filter:
-    """A filter by one of a few values; `choices` maps what the URL says to (label, value)."""
-
-    def parse(text: str) -> Any:
-        if text not in choices:
-            raise ValueError(f"choose one of {', '.join(choices)}.")
-        return choices[text][1]
-
-    options = tuple((value, shown) for value, (shown, _) in choices.items())
-    return Filter(name, label, "choice", parse, lambda value: column == value, options)
+async def _number(session: AsyncSession, ids: Select[Any]) -> int:
+    return await session.scalar(select(func.count()).select_from(ids.subquery())) or 0
 
 
-def since(name: str, label: str, column: SQLColumnExpression[datetime]) -> Filter:
-    """From the start of a day, UTC."""
-    return Filter(name, label, "date", _parse_day, lambda day: column >= day)
+def _limited(ids: Select[Any]) -> Select[int]:
+    return select(func.count()).select_from(ids.limit(COUNT_LIMIT + 1).subquery())
 
 
-def until(name: str, label: str, column: SQLColumnExpression[datetime]) -> Filter:
-    """To the end of a day, UTC."""
-    return Filter(name, label, "date", _parse_day, lambda day: column < day + timedelta(days=1))
+def _count_of(found: Sequence[Any], *, is_all: bool) -> Count | None:
+    if is_all:
+        return Count(len(found), is_exact=True)
+    bounded, estimate = (getattr(found[0], _BOUNDED), getattr(found[0], _ESTIMATE)) if found else (None, None)
+    if bounded is not None and bounded <= COUNT_LIMIT:
+        return Count(bounded, is_exact=True)
+    return None if estimate is None else Count(max(estimate, COUNT_LIMIT + 1), is_exact=False)
 
 
-def _parse_day(text: str) -> datetime:
+def _parsed(item: Filter, text: str) -> Any:
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("enter a date such as 2026-01-31.") from None
-    if not 1900 <= day.year <= 2999:
-        raise ValueError("enter a date between the years 1900 and 2999.")
-    return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def parse_text(text: str) -> str:
-    """For text filters: short, and free of characters PostgreSQL cannot store."""
-    if len(text) > MAX_SEARCH_LENGTH:
-        raise ValueError(f"use at most {MAX_SEARCH_LENGTH} characters.")
-    if not is_storable(text):
-        raise ValueError("this text contains characters that cannot be searched for.")
-    return text.strip()
-
-
-def is_storable(text: str) -> bool:
-    """False for NUL and for lone surrogates, which UTF-8 cannot carry."""
-    return "\0" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+        return item.parse(text)
+    except ValueError as error:
+        raise BadQuery(f"{item.label}: {error}") from None
 
 
 def _parse_search(text: str) -> str:
     try:
-        return parse_text(text)
+        text = parse_text(text)
     except ValueError as error:
         raise BadQuery(f"Search: {error}") from None
+    if len(words(text)) > MAX_WORDS:
+        raise BadQuery(f"Search: use at most {MAX_WORDS} words, or put some of them in quotes.")
+    return text
 
 
-def _parse_size(text: str | None) -> int:
+def _parse_columns(text: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if not text:
-        return PAGE_SIZES[0]
+        return ()
+    names = text.split(".")
+    for name in names:
+        if name not in known:
+            raise BadQuery(f"This list has no column named “{name[:40]}”.")
+    return tuple(dict.fromkeys(names))
+
+
+def _parse_size(text: str | None) -> int | None:
+    if not text:
+        return None
     if text not in {str(size) for size in PAGE_SIZES}:
         raise BadQuery(f"The page size must be one of {', '.join(map(str, PAGE_SIZES))}.")
     return int(text)
 
 
 def _cursor(direction: Literal["after", "before"], found: Any) -> Cursor:
-    row, value, _ = found
-    return Cursor(direction, value, row.id)
-
-
-def _read(kind: type, value: Any) -> Any:
-    """A sort value out of a cursor, which anybody can forge: only what PostgreSQL can compare with."""
-    if value is None:
-        return None
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise TypeError(value)
-        return value
-    if not isinstance(value, str) or not is_storable(value):
-        raise TypeError(value)
-    if kind is datetime:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None or not 1900 <= moment.year <= 2999:
-            raise ValueError(value)
-        return moment
-    if kind is Decimal:
-        number = Decimal(value)
-        if not number.is_finite() or not -MAX_DIGITS <= number.adjusted() <= MAX_DIGITS:
-            raise ValueError(value)
-        return number
-    return kind(value)
+    return Cursor(direction, getattr(found, _KEY), found.id)

@@ -10,6 +10,11 @@ MAX_DESCRIPTION_LENGTH = 20_000
 DOTS = re.compile(r"\.{2,}")
 
 
+def is_storable(text: str) -> bool:
+    """False for NUL and for lone surrogates, which UTF-8 cannot carry."""
+    return "\0" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
 def _printable(value: str) -> str:
     """PostgreSQL cannot store NUL; other control characters only hide what a text says."""
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):

@@ -146,7 +146,7 @@ async def website(
 ) -> AsyncIterator[Website]:
     """The application, on connections of its own, which end before the database is emptied."""
     website = create_app(settings)
-    admin_of(website).templates.env.bytecode_cache = compiled_templates
+    admin_of(website).environment.bytecode_cache = compiled_templates
     yield website
     await website.state.database.close()
 
@@ -155,7 +155,7 @@ def admin_of(website: Website) -> AppAdmin:
     """The site object behind the application's routes."""
     [mount] = [route for route in website.routes if isinstance(route, Mount)]
     [index] = [route for route in mount.routes if isinstance(route, Route) and route.name == "index"]
-    admin = index.endpoint.__self__
+    admin = index.endpoint.__self__.site
     assert isinstance(admin, AppAdmin)
     return admin
 

@@ -33,32 +33,38 @@ class Rule(NamedTuple):
 RULES = (
     # What everything stands on: libraries only.
     Rule("config errors actor text bulk events lifeline", "", (*WEB, *QUEUE, *SQL)),
-    Rule("database", "", (*WEB, *QUEUE)),
+    Rule("database", "errors", (*WEB, *QUEUE)),
+    Rule("filters", "text", (*WEB, *QUEUE)),
+    Rule("keyset", "text", (*WEB, *QUEUE)),
     Rule("queue", "", (*WEB, *SQL)),
     # Tables and queries of no domain; each other only downwards.
     Rule("audit", "actor database", (*WEB, *QUEUE)),
     Rule("outbox", "actor database events", (*WEB, *QUEUE)),
     Rule("search", "database", (*WEB, *QUEUE)),
-    Rule("listing", "database errors", (*WEB, *QUEUE)),
+    Rule("search_index", "database", (*WEB, *QUEUE)),
+    Rule("listing", "database errors filters keyset search", (*WEB, *QUEUE)),
+    Rule("preferences", "database errors", (*WEB, *QUEUE)),
     Rule("submissions", "actor database", (*WEB, *QUEUE)),
     # Doors.
     Rule("security.passwords", "", (*WEB, *QUEUE, *SQL)),
     Rule("security.sessions", "database", (*WEB, *QUEUE)),
     Rule("security.*", "errors", (*QUEUE, *SQL)),
     # A domain, from its tables up.
-    Rule("domains.*.models", "actor audit database search domains.*.models", (*WEB, *QUEUE, *SESSION)),
+    Rule("domains.*.models", "actor audit database search_index domains.*.models", (*WEB, *QUEUE, *SESSION)),
     Rule("domains.*.events", "events", (*WEB, *QUEUE, *SQL)),
     Rule("domains.*.access", "actor errors domains.*.models", (*WEB, *QUEUE, *SESSION)),
     Rule("domains.*.schemas", "actor errors text", (*WEB, *QUEUE, *SQL)),
     Rule(
         "domains.*.repository",
-        "actor database listing search security.sessions domains.*.models domains.*.access",
+        "actor database filters listing preferences search search_index security.sessions "
+        "domains.*.models domains.*.access",
         (*WEB, *QUEUE),
     ),
     Rule(
         "domains.*.service",
-        "actor audit bulk database errors events listing outbox security.passwords security.sessions "
-        "domains.*.models domains.*.access domains.*.schemas domains.*.events domains.*.repository",
+        "actor audit bulk database errors events listing outbox preferences text "
+        "security.passwords security.sessions domains.*.models domains.*.access domains.*.schemas "
+        "domains.*.events domains.*.repository",
         (*WEB, *QUEUE, *STORAGE),
     ),
     Rule("domains.*.handlers", "events domains.*.events", (*WEB, *QUEUE, *SQL, *STORAGE)),
@@ -92,16 +98,17 @@ RULES = (
     Rule("embedded embedded.*", "config embedded.*", (*WEB, *QUEUE, *SQL)),
     Rule("doctor", "config embedded migrations outbox", WEB),
     # Where things are put together.
-    Rule("domains", "audit config database events outbox submissions security.* domains.*"),
+    Rule("domains", "audit config database events outbox preferences submissions security.* domains.*"),
     Rule("worker", "config database domains events outbox queue", WEB),
     Rule(
         "admin.site",
-        "actor config database errors listing submissions admin admin.* domains.*.admin",
+        "actor config database errors text admin admin.* domains.*.admin",
         QUEUE,
     ),
     Rule(
         "admin admin.*",
-        "actor bulk config database errors listing outbox security.* admin.* domains.users.service",
+        "actor bulk config database errors filters keyset listing outbox preferences search submissions "
+        "security.* admin.* domains.users.service",
         (*QUEUE, *STORAGE),
     ),
     Rule("app", "config admin admin.* domains security.*", QUEUE),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Text, delete, func, insert, select, text
+from sqlalchemy import cast as cast_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import listing
@@ -23,7 +25,9 @@ from admin_app.domains.products.repository import LISTING as PRODUCTS
 from admin_app.domains.products.repository import ProductRepository
 from admin_app.domains.users.models import User
 from admin_app.domains.users.repository import LISTING as USERS
-from admin_app.listing import PAGE_SIZES, BadQuery, Cursor, Listing, ListQuery, Page
+from admin_app.errors import TooSlow
+from admin_app.keyset import Cursor
+from admin_app.listing import PAGE_SIZES, BadQuery, Count, Listing, ListQuery, Page
 from tests.conftest import Cast, MakeProduct
 
 WITH_DATABASE = settings(
@@ -68,8 +72,8 @@ async def in_order(session: AsyncSession, query: ListQuery) -> list[UUID]:
     return list(await session.scalars(statement.order_by(*order)))
 
 
-async def page(session: AsyncSession, query: ListQuery) -> Page[User]:
-    return await USERS.page(session, select(User), query)
+async def page(session: AsyncSession, query: ListQuery) -> Page:
+    return await USERS.page(session, select(User.__table__), query)
 
 
 def through_a_link(one: Listing[Any], query: ListQuery, cursor: Cursor | str) -> ListQuery:
@@ -220,32 +224,83 @@ class TestPages:
         async with database.reading() as session:
             for cursor in (None, "last"):
                 found = await page(session, ListQuery("name", descending=False, cursor=cursor))
-                assert found == Page(rows=[], count=0, previous=None, next=None)
+                assert found == Page([], Count(0, is_exact=True), previous=None, next=None)
 
     async def test_a_page_takes_one_statement(self, database: Database, statements: list[str]) -> None:
         async with database.reading() as session:
             await page(session, ListQuery("name", descending=False, search="ann bob"))
         assert len(statements) == 1
 
-    @pytest.mark.parametrize(("limit", "count"), [(2, None), (3, None), (4, 4), (5, 4)])
+    @pytest.mark.parametrize(("limit", "is_exact"), [(2, False), (3, False), (4, True), (5, True)])
     async def test_the_count_is_exact_up_to_a_limit(
         self,
         limit: int,
-        count: int | None,
+        is_exact: bool,
         cast: Cast,
         database: Database,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(listing, "COUNT_LIMIT", limit)
+        fresh = replace(USERS)  # what it counts by is made once
         async with database.reading() as session:
+            await session.execute(text("ANALYZE users"))
             for cursor in (None, "last"):
-                found = await page(session, ListQuery("name", descending=False, cursor=cursor, size=1))
-                assert found.count == count
+                query = ListQuery("name", descending=False, cursor=cursor, size=1)
+                found = await fresh.page(session, select(User.__table__), query)
+                assert found.count is not None
+                assert found.count.is_exact == is_exact
+                assert found.count.number >= min(4, limit + 1)
+                assert await USERS.count(session, select(User), query) == found.count
+                exact = await USERS.count(session, select(User), query, exactly=True)
+                assert exact == Count(4, is_exact=True)
 
-    async def test_the_count_is_of_what_matches(self, cast: Cast, database: Database) -> None:
+    async def test_what_a_first_page_shows_whole_is_counted(self, cast: Cast, database: Database) -> None:
         async with database.reading() as session:
             found = await page(session, USERS.parse([("role", "administrator")]))
-            assert found.count == len(found.rows) == 2
+            assert found.count == Count(2, is_exact=True)
+            assert len(found.rows) == 2
+
+    async def test_other_conditions_are_counted_afterwards(self, cast: Cast, database: Database) -> None:
+        async with database.reading() as session:
+            query = replace(USERS.parse([("role", "administrator")]), size=1)
+            assert (await page(session, query)).count is None
+            assert await USERS.count(session, select(User), query) == Count(2, is_exact=True)
+            scoped = select(User).where(User.email.like("alice%"))
+            assert await USERS.count(session, scoped, query) == Count(1, is_exact=True)
+
+    async def test_a_count_that_runs_out_of_time_is_an_estimate(
+        self, cast: Cast, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = replace(USERS, matches=lambda _: func.length(cast_(func.pg_sleep(5), Text)) >= 0)
+        query = ListQuery("name", descending=False, search="x")
+        async with database.reading(0.2) as session:
+            count = await slow.count(session, select(User), query)
+            assert not count.is_exact
+        async with database.reading(0.2) as session:
+            with pytest.raises(TooSlow):
+                await slow.count(session, select(User), query, exactly=True)
+
+    async def test_facets_count_every_choice_with_the_other_conditions_kept(
+        self, cast: Cast, database: Database
+    ) -> None:
+        query = USERS.parse([("role", "support"), ("search", "demo")])
+        async with database.reading() as session:
+            found = await USERS.facets(session, select(User), query)
+        numbers = {name: {value: count.number for value, count in of.items()} for name, of in found.items()}
+        assert numbers["role"] == {"support": 1, "administrator": 2, "superuser": 1}
+        assert numbers["is_active"] == {"yes": 1, "no": 0}
+        assert numbers["created"] == {"today": 1, "7d": 1, "month": 1}
+
+    async def test_facets_that_take_too_long_are_left_out(
+        self, cast: Cast, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = replace(USERS, matches=lambda _: func.length(cast_(func.pg_sleep(5), Text)) >= 0)
+        started = time.monotonic()
+        async with database.reading() as session:
+            query = ListQuery("name", descending=False, search="x")
+            found = await slow.facets(session, select(User), query)
+        assert time.monotonic() - started < 3
+        assert len([count for of in found.values() for count in of.values()]) < 9
 
 
 class TestCursors:
@@ -354,7 +409,7 @@ class TestCursors:
             except BadQuery:
                 continue
             async with database.reading() as session:
-                await one.page(session, select(one.model), query)
+                await one.page(session, select(one.model.id), query)
 
     @pytest.mark.parametrize("row_id", ["x", "1", 1, None, [], "\0", f"{UUID(int=1)}x"])
     @pytest.mark.parametrize("direction", ["after", "sideways", None, [], {}])
@@ -373,7 +428,7 @@ class TestCursors:
 class TestQueries:
     def test_an_address_without_parameters_asks_for_the_first_page(self) -> None:
         query = PRODUCTS.parse([])
-        assert query == ListQuery("created_at", descending=True, size=PAGE_SIZES[0])
+        assert query == ListQuery("created_at", descending=True)
         assert PRODUCTS.parse([("search", ""), ("is_active", ""), ("pageSize", ""), ("cursor", "")]) == query
 
     @pytest.mark.parametrize(
@@ -393,6 +448,17 @@ class TestQueries:
             ([("created_to", "2026-02-30")], "Created to: enter a date such as"),
             ([("created_from", "0001-01-01")], "between the years 1900 and 2999"),
             ([("created_to", "9999-12-31")], "between the years 1900 and 2999"),
+            ([("price_from", "cheap")], "Price from: enter a price such as 12.50"),
+            ([("price_to", "-1")], "Price to: enter a price"),
+            ([("price_to", "1e5")], "Price to: enter a price"),
+            ([("price_from", "9" * 5_000)], "Price from: enter a price"),
+            ([("price_from", "1.234")], "Price from: enter a price"),
+            ([("price_from", "2"), ("price_to", "1.99")], "Price from: this is beyond its own end"),
+            ([("created_from", "2026-01-02"), ("created_to", "2026-01-01")], "Created from: this is beyond"),
+            ([("created", "tomorrow")], "Created: choose one of today, 7d, month"),
+            ([("mine", "no")], "Whose: choose one of yes"),
+            ([("search", "a " * 11)], "Search: use at most 10 words"),
+            ([("columns", "name.password")], "no column named “name”"),
             ([("owner", "x" * 201)], "Owner: use at most 200 characters"),
             ([("owner", "a\0b")], "Owner: this text contains characters"),
             ([("search", "x" * 201)], "Search: use at most 200 characters"),
@@ -426,7 +492,7 @@ class TestQueries:
             query = PRODUCTS.parse(parameters)
         except BadQuery:
             return
-        assert query.size in PAGE_SIZES
+        assert query.size in {None, *PAGE_SIZES}
         assert query.sort in PRODUCTS.sorts
 
     @given(
@@ -484,7 +550,7 @@ class TestFilters:
     async def names(self, database: Database, cast: Cast, *parameters: tuple[str, str]) -> set[str]:
         async with database.reading() as session:
             found = await ProductRepository(session, cast.sam).page(PRODUCTS.parse(parameters))
-            assert found.count == len(found.rows)
+            assert found.count == Count(len(found.rows), is_exact=True)
             return {row.name for row in found.rows}
 
     async def test_each_filter_keeps_what_it_names_and_all_apply_together(
@@ -499,6 +565,13 @@ class TestFilters:
             ([("owner", "ALICE@")], {"active", "inactive"}),
             ([("owner", "_")], set()),
             ([("owner", "alice"), ("is_active", "no")], {"inactive"}),
+            ([("owner", "alice@demo.example")], {"active", "inactive"}),
+            ([("mine", "yes")], set()),
+            ([("price_from", "0.99"), ("price_to", "0.99")], {"active", "inactive", "foreign"}),
+            ([("price_from", "1")], set()),
+            ([("created", "today")], {"active", "inactive", "foreign"}),
+            ([("updated", "7d"), ("created", "month")], {"active", "inactive", "foreign"}),
+            ([("created_to", "2026-01-01")], set()),
             ([("owner", "alice"), ("search", "active foreign")], set()),
             ([("search", "active bob@demo.example")], set()),
             ([("search", "foreign bob@demo.example")], {"foreign"}),

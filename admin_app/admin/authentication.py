@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from sqladmin.authentication import AuthenticationBackend
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -14,11 +13,14 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_app.actor import Actor, Role, Source
 from admin_app.config import Settings
-from admin_app.database import Database
+from admin_app.database import Database, limit_time
 from admin_app.domains.users.service import UserService
 from admin_app.security import sessions
 from admin_app.security.cross_site import SAFE_METHODS
 from admin_app.security.sessions import SessionLimits
+
+READ_SECONDS = 2.0
+"""The longest a statement of a page may take that only looks; a page may set itself another limit."""
 
 TOUCH_SECONDS = 60
 """How exact "last seen" is; more exact would write on every request."""
@@ -28,12 +30,10 @@ SIGNED_OUT = "You are not signed in any more, so nothing was changed. Sign in an
 logger = logging.getLogger(__name__)
 
 
-class Authentication(AuthenticationBackend):
+class Authentication:
     """Sets `request.state.actor` on every page behind the door."""
 
     def __init__(self, database: Database, settings: Settings, base_url: str) -> None:
-        # Not super().__init__(): it would mount a second session middleware inside ours.
-        self.middlewares = []
         self._database = database
         self._is_https = settings.is_https
         self._base_url = base_url
@@ -42,22 +42,27 @@ class Authentication(AuthenticationBackend):
             absolute=timedelta(hours=settings.session_absolute_hours),
         )
 
-    async def authenticate(self, request: Request) -> Response | bool:
-        """True for a live session; else to the sign-in page, or 401 where a redirect would lose a change."""
+    async def enter(self, session: AsyncSession, request: Request) -> Response | None:
+        """None for a live session; else to the sign-in page, or 401 where a redirect would lose a change.
+
+        What is read in this transaction afterwards may take READ_SECONDS a statement.
+        """
         token = request.cookies.get(self._cookie_name(request))
         if token:
-            async with self._database.reading() as session:
-                found = await UserService(session, _visitor(request)).find_session(token, self._limits)
+            service = UserService(session, _visitor(request))
+            found = await service.find_session(token, self._limits, seconds=READ_SECONDS)
             if found:
-                user, last_seen_at = found
                 request.state.actor = Actor(
-                    user.id, user.role, user.email, Source.FORM, client_address(request)
+                    found.id, found.role, found.email, Source.FORM, client_address(request)
                 )
-                request.state.user_name = user.name
-                if datetime.now(UTC) - last_seen_at > timedelta(seconds=TOUCH_SECONDS):
-                    async with self._database.transaction() as session:
-                        await sessions.touch(session, token)
-                return True
+                request.state.user_name = found.name
+                request.state.preferences = found.preferences
+                if datetime.now(UTC) - found.last_seen_at > timedelta(seconds=TOUCH_SECONDS):
+                    await session.close()  # not two connections at once
+                    async with self._database.transaction() as writing:
+                        await sessions.touch(writing, token)
+                    await limit_time(session, READ_SECONDS)
+                return None
         if request.method not in SAFE_METHODS:
             raise HTTPException(401, SIGNED_OUT)
         return RedirectResponse(self._sign_in_url(request), status_code=302)
@@ -65,7 +70,7 @@ class Authentication(AuthenticationBackend):
     async def confirm(self, session: AsyncSession, request: Request) -> Actor:
         """The actor as they are now, for a transaction that changes something.
 
-        Between `authenticate` and the end of the request's body, which may be sent as slowly as one likes,
+        Between `enter` and the end of the request's body, which may be sent as slowly as one likes,
         the session may have ended or the role changed. Raises HTTPException 401.
         """
         token = request.cookies.get(self._cookie_name(request), "")
@@ -73,7 +78,7 @@ class Authentication(AuthenticationBackend):
         if found is None:
             raise HTTPException(401, SIGNED_OUT)
         actor: Actor = request.state.actor
-        return replace(actor, role=found[0].role, label=found[0].email)
+        return replace(actor, role=found.role, label=found.email)
 
     async def sign_in(self, request: Request, form: FormData) -> Response | None:
         """A redirect with a fresh session cookie, or None when e-mail and password open nothing."""

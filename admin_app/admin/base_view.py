@@ -13,17 +13,21 @@ from wtforms import Form
 from admin_app.actor import Actor
 from admin_app.bulk import BulkOutcome
 from admin_app.errors import InvalidInput
-from admin_app.listing import Listing, ListQuery, Page
+from admin_app.listing import Count, Listing, ListQuery, Page
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the list, or a line of the details. `name` is also the sort key, if there is one."""
+    """A column of the list, or a line of the details. `name` is also the sort key, if there is one.
+
+    An `is_extra` column is in the list only for those who choose it.
+    """
 
     name: str
     label: str
     kind: Literal["text", "title", "long", "money", "state", "role", "time"] = "text"
     value: Callable[[Any], Any] | None = None
+    is_extra: bool = False
 
     def of(self, row: Any) -> Any:
         return self.value(row) if self.value else getattr(row, self.name)
@@ -44,7 +48,14 @@ class Service(Protocol):
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
 
-    async def page(self, query: ListQuery) -> Page[Any]: ...
+    async def page(self, query: ListQuery) -> Page: ...
+
+    async def count(self, query: ListQuery, *, exactly: bool) -> Count: ...
+
+    async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]: ...
+
+    async def rank(self, text: str, limit: int, /) -> Sequence[tuple[Any, float]]:
+        """The rows that fit best, typo-tolerant, each with how well, from 1 to 0."""
 
     async def get_by_id(self, row_id: UUID, /) -> Any: ...
 
@@ -73,6 +84,13 @@ class ServiceView(ModelView):
     columns: ClassVar[Sequence[Column]]
     details: ClassVar[Sequence[Column]]
     search_hint: ClassVar[str] = "Search"
+    thumbnail: ClassVar[Literal["picture", "initials"]] = "initials"
+    excerpt_of: ClassVar[str | None] = None
+    """The text a list shows a piece of, when a search found the row by that."""
+    inline_fields: ClassVar[Mapping[str, Literal["text", "price", "state"]]] = {}
+    """The columns that can be changed in the list, and what they are typed into."""
+    side_fields: ClassVar[Sequence[str]] = ()
+    """The form fields that stand beside the others where there is room."""
     can_export = False  # sqladmin's export ignores the filters and loads every row
     can_import = False  # sqladmin's import goes around the service
 
@@ -102,6 +120,10 @@ class ServiceView(ModelView):
         self, session: AsyncSession, actor: Actor, name: str, term: str
     ) -> list[dict[str, str]] | None:
         """Choices for a form field, as {"id", "text"}; None when there is no such field."""
+        return None
+
+    async def suggest(self, session: AsyncSession, actor: Actor, name: str, term: str) -> list[str] | None:
+        """Values for a filter of kind "person"; None when there is no such filter."""
         return None
 
     def form_fields(self, actor: Actor) -> tuple[str, ...]:

@@ -1,20 +1,25 @@
 """Messages shown once, on the next page. They travel in a signed cookie of their own."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from starlette.requests import Request
 
-KEY = "_messages"
-"""Where sqladmin's `get_flashed_messages` looks."""
+KEY = "messages"
 
 MAX_TITLE_LENGTH = 80
 """Browsers drop a cookie of more than 4096 bytes, and a character may take 16 of them."""
 
 
 def flash(request: Request, message: str, level: Literal["success", "warning"] = "success") -> None:
-    """sqladmin's own `flash` appends to a nested list, unnoticed by the session: the second is lost."""
+    # A new list: the session does not notice when one within it changes.
     messages = request.session.get(KEY, [])
-    request.session[KEY] = [*messages, {"category": level, "title": "", "message": message}]
+    request.session[KEY] = [*messages, {"category": level, "message": message}]
+
+
+def flashed(request: Request) -> list[dict[str, Any]]:
+    """What was not shown yet; it counts as shown from now on."""
+    messages: list[dict[str, Any]] = request.session.pop(KEY, []) if "session" in request.scope else []
+    return messages
 
 
 def short(title: str) -> str:

@@ -11,6 +11,7 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def money(value: Decimal) -> str:
@@ -19,7 +20,7 @@ def money(value: Decimal) -> str:
 
 def exact_time(value: datetime) -> str:
     """To the second, in UTC, for hovering over the relative one."""
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return value.astimezone(UTC).isoformat(" ", "seconds")[:19] + " UTC"
 
 
 def ago(value: datetime) -> str:
@@ -31,7 +32,8 @@ def ago(value: datetime) -> str:
         return f"{int(seconds // MINUTE)} min ago"
     if seconds < DAY:
         return f"{int(seconds // HOUR)} h ago"
-    return value.astimezone(UTC).strftime("%-d %b %Y")
+    day = value.astimezone(UTC)
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def initials(name: str) -> str:

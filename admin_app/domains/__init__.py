@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from admin_app import audit, submissions
+from admin_app import audit, preferences, submissions
 from admin_app.config import Settings
 from admin_app.database import Base, Database
 from admin_app.domains.products import handlers as product_handlers
@@ -14,7 +14,7 @@ from admin_app.events import Event, Handler, Handlers, Tasks
 from admin_app.outbox import HANDLERS as HANDLERS_KEY
 from admin_app.security import sessions
 
-MODELS = (users, products, audit, submissions, sessions)
+MODELS = (users, products, audit, submissions, sessions, preferences)
 """The modules that declare tables: imported here so that `METADATA` is complete wherever it is read."""
 
 METADATA = Base.metadata

@@ -34,19 +34,17 @@ HSTS = "max-age=31536000"
 class SecurityHeadersMiddleware:
     """The outermost layer, so that error pages carry the headers too.
 
-    Nothing may be stored by a browser or a proxy but what says otherwise itself (static files have an ETag).
+    Nothing may be stored by a browser or a proxy but what says otherwise itself, as static files do.
     """
 
-    def __init__(self, app: ASGIApp, *, is_https: bool, cacheable_prefix: str) -> None:
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
         self._is_https = is_https
-        self._cacheable_prefix = cacheable_prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_cacheable = str(scope["path"]).startswith(self._cacheable_prefix)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -55,7 +53,7 @@ class SecurityHeadersMiddleware:
                     headers.setdefault(name, value)
                 if self._is_https:
                     headers.setdefault("Strict-Transport-Security", HSTS)
-                headers.setdefault("Cache-Control", "no-cache" if is_cacheable else "no-store")
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

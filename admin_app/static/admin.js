@@ -20,53 +20,6 @@ window.addEventListener("pageshow", () => {
   }
 });
 
-// Addresses stay short: filters left empty are not sent.
-for (const form of document.querySelectorAll("[data-drop-empty]")) {
-  form.addEventListener("submit", () => {
-    for (const field of form.elements) {
-      if (field.name && field.value === "") field.disabled = true;
-    }
-  });
-  window.addEventListener("pageshow", () => {
-    for (const field of form.elements) field.disabled = false;
-  });
-}
-
-// The selection: all rows of the page at once, a count, and no buttons while nothing is selected.
-for (const form of document.querySelectorAll("[data-selection]")) {
-  const all = form.querySelector("[data-select-all]");
-  const bar = form.querySelector("[data-selection-bar]");
-  const count = form.querySelector("[data-selection-count]");
-  const boxes = [...form.querySelectorAll("input[name=ids]")];
-  if (!all) continue;
-  let last = null;
-  const update = () => {
-    const checked = boxes.filter((box) => box.checked).length;
-    all.checked = checked === boxes.length;
-    all.indeterminate = checked > 0 && checked < boxes.length;
-    count.textContent = checked === 0 ? "Nothing selected" : `${checked} selected`;
-    for (const button of bar.querySelectorAll("button")) button.disabled = checked === 0;
-    for (const box of boxes) box.closest("tr").classList.toggle("is-selected", box.checked);
-  };
-  all.hidden = false;
-  all.addEventListener("change", () => {
-    for (const box of boxes) box.checked = all.checked;
-    update();
-  });
-  for (const box of boxes) {
-    box.addEventListener("click", (event) => {
-      if (event.shiftKey && last !== null) {
-        const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
-        for (const between of boxes.slice(from, to + 1)) between.checked = box.checked;
-      }
-      last = box;
-      update();
-    });
-  }
-  window.addEventListener("pageshow", update);
-  update();
-}
-
 // Suggestions for a field that names a person.
 for (const input of document.querySelectorAll("[data-lookup]")) {
   const choices = document.getElementById(input.getAttribute("list"));
@@ -83,16 +36,24 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
   });
 }
 
-// "/" goes to the search field, as in most tools of this kind.
-document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
-  const search = document.getElementById("search");
-  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey && search) {
-    event.preventDefault();
-    search.focus();
-    search.select();
-  }
+// A page that takes longer to come than this shows that it is on its way.
+const SLOW_MS = 300;
+const GIVEN_UP_MS = 30_000;
+let slow = null;
+const settle = () => {
+  clearTimeout(slow);
+  delete document.documentElement.dataset.loading;
+};
+window.navigation?.addEventListener("navigate", (event) => {
+  if (event.hashChange || event.downloadRequest !== null) return;
+  settle();
+  slow = setTimeout(() => {
+    document.documentElement.dataset.loading = "";
+    slow = setTimeout(settle, GIVEN_UP_MS); // what turns out to be a download brings no page
+  }, SLOW_MS);
 });
+window.navigation?.addEventListener("navigateerror", settle);
+window.addEventListener("pageshow", settle);
 
 // After a refused form, start where the reason is told.
 document.querySelector("[data-focus]")?.focus();

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import httpx
 
-VOID = frozenset({"meta", "link", "input", "br", "hr", "img"})
+VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "wbr"})
 
 
 @dataclass
@@ -137,7 +137,7 @@ def rows_of(page: Element) -> list[Element]:
 
 def titles_of(page: Element) -> list[str]:
     """The first column of the list, top to bottom."""
-    return [row.one("td", class_="cell-title").text for row in rows_of(page)]
+    return [row.one("a", class_="row-link").text for row in rows_of(page)]
 
 
 def link(page: Element, label: str) -> str | None:

@@ -84,7 +84,8 @@ def listen(context: BrowserContext, demo: Demo, complaints: list[str]) -> None:
 
     def on_response(response: Any) -> None:
         is_page = response.request.is_navigation_request()
-        if response.status >= (500 if is_page else 400):
+        is_refusal = "/inline/" in response.url and response.status in {409, 422}
+        if response.status >= (500 if is_page else 400) and not is_refusal:
             complaints.append(f"{response.status} {response.url}")
 
     def on_request(request: Any) -> None:

@@ -37,14 +37,14 @@
   };
   for (const element of document.body.querySelectorAll("*")) {
     const hasText = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    const isField = element.matches("input:not([type=checkbox], [type=hidden]), textarea");
+    const isField = element.matches("input:not([type=checkbox], [type=radio], [type=hidden]), textarea");
     if ((!hasText && !isField) || !isShown(element) || element.closest(":disabled, .is-off")) continue;
     check(element);
     if (isField) check(element, "::placeholder");
   }
 
   if (innerWidth < 600) {
-    const targets = "button, summary, .button, .icon-button, .menu-toggle, .menu-link, .cell-check label, .chip, input:not([type=checkbox], [type=hidden]), select";
+    const targets = "button, summary, .button, .icon-button, .menu-toggle, .menu-link, .theme label, .trail a, .tile-head a, .tile-links a, .cell-check label, .chip, .chip-clear, input:not([type=checkbox], [type=radio], [type=hidden]), select";
     for (const element of document.querySelectorAll(targets)) {
       const { width, height } = element.getBoundingClientRect();
       if (isShown(element) && (width < 43.5 || height < 43.5)) {

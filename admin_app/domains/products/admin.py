@@ -36,23 +36,29 @@ class ProductAdmin(ServiceView, model=Product):
     search_hint = "Name, description or owner"
     columns = (
         Column("name", "Name", "title"),
+        Column("description", "Description", is_extra=True),
         Column("price", "Price", "money"),
         Column("is_active", "State", "state"),
-        Column("owner", "Owner", value=lambda product: product.owner.email),
+        Column("owner", "Owner", value=lambda product: product.owner_email),
         Column("created_at", "Created", "time"),
         Column("updated_at", "Updated", "time"),
+        Column("id", "Id", is_extra=True),
     )
+    thumbnail = "picture"
+    excerpt_of = "description"
+    inline_fields = {"name": "text", "price": "price", "is_active": "state"}  # noqa: RUF012
     details = (
         Column("description", "Description", "long"),
         Column("price", "Price", "money"),
         Column("is_active", "State", "state"),
-        Column("owner", "Owner", value=lambda product: product.owner.email),
+        Column("owner", "Owner", value=lambda product: product.owner_email),
         Column("created_at", "Created", "time"),
         Column("updated_at", "Updated", "time"),
         Column("version", "Version"),
         Column("id", "Id"),
     )
     form_columns = ("name", "description", "price", "is_active")
+    side_fields = ("price", "is_active", OWNER)
     form_overrides = {"price": StringField}  # noqa: RUF012  # text: the schema reads it, not the browser
     form_args = {"is_active": {"label": "Active"}}  # noqa: RUF012
     form_base_class = ProductForm
@@ -106,6 +112,9 @@ class ProductAdmin(ServiceView, model=Product):
         page = await UserService(session, actor).page(query)
         owners = [user for user in page.rows if user.is_active and user.role in access.WRITERS]
         return [{"id": str(user.id), "text": user.email} for user in owners]
+
+    async def suggest(self, session: AsyncSession, actor: Actor, name: str, term: str) -> list[str] | None:
+        return await ProductService(session, actor).owner_emails(term) if name == OWNER else None
 
     async def _owner_id(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> UUID | None:
         """Whom a superuser names by e-mail; for everybody else the service knows."""

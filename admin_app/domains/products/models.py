@@ -4,14 +4,29 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, Text, func
+from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Index, Numeric, String, Text, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from admin_app.database import Base, Identified, Timestamped
-from admin_app.search import SearchDocumentColumns, search_indexes
+from admin_app.search_index import (
+    SearchDocumentColumns,
+    SearchWordColumns,
+    document_indexes,
+    word_indexes,
+)
 
 if TYPE_CHECKING:
     from admin_app.domains.users.models import User
+
+
+# What list search looks into. Stored, because unaccenting costs 10 microseconds a row; not an attribute of
+# Product, because only PostgreSQL reads it. A line break parts the two, so that no phrase spans them.
+SEARCH_TEXT: Column[str] = Column(
+    "search_text",
+    Text,
+    Computed("plain_text(name || chr(10) || description)", persisted=True),
+    nullable=False,
+)
 
 
 class Product(Identified, Timestamped, Base):
@@ -26,9 +41,14 @@ class Product(Identified, Timestamped, Base):
 
     owner: Mapped["User"] = relationship(lazy="raise")
 
-    __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012
+    __mapper_args__ = {  # noqa: RUF012
+        "version_id_col": version,
+        "eager_defaults": True,
+        "exclude_properties": [SEARCH_TEXT.name],
+    }
 
     __table_args__ = (
+        SEARCH_TEXT,
         # PostgreSQL takes NaN for greater than any number.
         CheckConstraint("price > 0 AND price <> 'NaN'", name="price_positive"),
         CheckConstraint("length(btrim(name)) > 0", name="name_given"),
@@ -38,26 +58,33 @@ class Product(Identified, Timestamped, Base):
         Index("ix_products_created_at", "created_at", "id"),
         Index("ix_products_updated_at", "updated_at", "id"),
         Index("ix_products_owner_id", "owner_id", "id"),
+        # The most usual filters with the orders they are read in.
+        Index("ix_products_is_active_price", "is_active", "price", "id"),
+        Index("ix_products_owner_created_at", "owner_id", "created_at", "id"),
         Index(
-            "ix_products_name_words",
-            func.plain_text(name).label("words"),
+            "ix_products_search_text",
+            "search_text",
             postgresql_using="gin",
-            postgresql_ops={"words": "gin_trgm_ops"},
-        ),
-        Index(
-            "ix_products_description_words",
-            func.plain_text(description).label("words"),
-            postgresql_using="gin",
-            postgresql_ops={"words": "gin_trgm_ops"},
+            postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
     )
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def owner_email(self) -> str:
+        """Needs the owner loaded."""
+        return self.owner.email
+
 
 class ProductSearchDocument(SearchDocumentColumns, Base):
     """No foreign key: the index follows the products by events, as one on another server would."""
 
     __tablename__ = "product_search_document"
-    __table_args__ = search_indexes("product_search_document")
+    __table_args__ = document_indexes("product_search_document")
+
+
+class ProductSearchWord(SearchWordColumns, Base):
+    __tablename__ = "product_search_word"
+    __table_args__ = word_indexes("product_search_word")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    false,
     func,
     literal,
     or_,
@@ -22,25 +23,33 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
-from admin_app import listing
+from admin_app import filters
 from admin_app.actor import Actor
 from admin_app.domains.products.access import WRITERS, changeable_by
-from admin_app.domains.products.models import Product, ProductSearchDocument
+from admin_app.domains.products.models import (
+    SEARCH_TEXT,
+    Product,
+    ProductSearchDocument,
+    ProductSearchWord,
+)
 from admin_app.domains.users.models import User
-from admin_app.listing import Filter, Listing, ListQuery, Page
+from admin_app.filters import Filter
+from admin_app.listing import Conditions, Count, Listing, ListQuery, Page, Rows
 from admin_app.search import (
-    PostgresSearchIndex,
-    SearchDocument,
-    SearchIndex,
     as_id,
+    begins_id,
     contains,
     every_word,
     plain,
     words,
 )
+from admin_app.search_index import Hit, PostgresSearchIndex, SearchDocument, SearchIndex
 
 MAX_OWNERS = 1000
 """More people than this are not looked up beforehand for one word of a search."""
+
+MINE = "mine"
+OWNER = "owner"
 
 
 def matches(text: str, owners: Mapping[str, Sequence[UUID]] | None = None) -> ColumnElement[bool]:
@@ -51,18 +60,28 @@ def matches(text: str, owners: Mapping[str, Sequence[UUID]] | None = None) -> Co
     """
 
     def word_matches(word: str) -> ColumnElement[bool]:
-        texts = or_(contains(Product.name, word), contains(Product.description, word))
+        texts = contains(SEARCH_TEXT, word)
         named = (owners or {}).get(word)
         if named is None:
             return or_(texts, owned_by_email(word))
-        return or_(texts, Product.owner_id == func.any(literal(named, ARRAY(Uuid())))) if named else texts
+        return or_(texts, owned_by(named)) if named else texts
 
     row_id = as_id(text)
-    return Product.id == row_id if row_id else every_word(text, word_matches)
+    if row_id:
+        return Product.id == row_id
+    found = every_word(text, word_matches)
+    ids = begins_id(text)
+    return or_(found, Product.id.between(*ids)) if ids else found
+
+
+def owned_by(owner_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    if len(owner_ids) == 1:
+        return Product.owner_id == owner_ids[0]
+    return Product.owner_id == func.any(literal(list(owner_ids), ARRAY(Uuid())))
 
 
 def owned_by_email(text: str) -> ColumnElement[bool]:
-    owners = select(User.id).where(contains(User.email, text)).scalar_subquery()
+    owners = select(User.id).where(contains(plain(User.email), text)).scalar_subquery()
     return Product.owner_id == func.any(func.array(owners))
 
 
@@ -77,15 +96,42 @@ LISTING = Listing(
     },
     default_sort=("created_at", True),
     filters=(
-        listing.choice(
-            "is_active", "State", {"yes": ("Active", True), "no": ("Inactive", False)}, Product.is_active
+        filters.choice(
+            "is_active",
+            "State",
+            {"yes": ("Active", True), "no": ("Inactive", False)},
+            lambda value: Product.is_active == value,
         ),
-        Filter("owner", "Owner", "text", listing.parse_text, owned_by_email),
-        listing.since("created_from", "Created from", Product.created_at),
-        listing.until("created_to", "Created to", Product.created_at),
+        # Whose "mine" is, the repository knows; to nobody in particular nothing belongs.
+        filters.choice(MINE, "Whose", {"yes": ("My products", True)}, lambda _: false()),
+        Filter(OWNER, "Owner", "person", filters.parse_text, owned_by_email),
+        *filters.price("price", "Price", Product.price),
+        *filters.moment("created", "Created", Product.created_at),
+        *filters.moment("updated", "Updated", Product.updated_at),
     ),
     matches=matches,
 )
+
+
+_WITH_OWNER = (
+    select(Product)
+    .join(Product.owner)
+    .options(contains_eager(Product.owner).load_only(User.email, User.name))
+)
+
+
+_ROWS: Rows = select(
+    Product.id,
+    Product.name,
+    Product.description,
+    Product.price,
+    Product.is_active,
+    Product.owner_id,
+    Product.version,
+    Product.created_at,
+    Product.updated_at,
+    User.email.label("owner_email"),
+).join(Product.owner)
 
 
 class ProductRepository:
@@ -94,18 +140,19 @@ class ProductRepository:
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
         self._actor = actor
-        self._index: SearchIndex = PostgresSearchIndex(session, ProductSearchDocument)
+        self._index: SearchIndex = PostgresSearchIndex(
+            session, ProductSearchDocument, ProductSearchWord, "search_products"
+        )
 
     async def get(self, product_id: UUID) -> Product | None:
-        statement = _with_owner().where(Product.id == product_id)
+        statement = _WITH_OWNER.where(Product.id == product_id)
         return (await self._session.scalars(statement)).one_or_none()
 
     async def get_with_index_state(self, product_id: UUID) -> tuple[Product, int | None] | None:
         """The product and the version of it that search knows, if any."""
         document = ProductSearchDocument
         statement = (
-            _with_owner()
-            .add_columns(document.version)
+            _WITH_OWNER.add_columns(document.version)
             .outerjoin(document, document.id == Product.id)
             .where(Product.id == product_id)
         )
@@ -114,7 +161,7 @@ class ProductRepository:
 
     async def get_many(self, product_ids: Sequence[UUID]) -> list[Product]:
         """With their owners, in the order of the ids; ids without a row are left out."""
-        statement = _with_owner().where(Product.id.in_(product_ids))
+        statement = _WITH_OWNER.where(Product.id.in_(product_ids))
         found = {product.id: product for product in await self._session.scalars(statement)}
         return [found[product_id] for product_id in product_ids if product_id in found]
 
@@ -139,55 +186,92 @@ class ProductRepository:
         )
 
     async def list_all(self, limit: int, offset: int, *, active_only: bool) -> list[Product]:
-        statement = _with_owner().order_by(Product.created_at.desc(), Product.id.desc())
+        statement = _WITH_OWNER.order_by(Product.created_at.desc(), Product.id.desc())
         if active_only:
             statement = statement.where(Product.is_active)
         return list(await self._session.scalars(statement.limit(limit).offset(offset)))
 
     async def get_by_owner(self, owner_id: UUID) -> list[Product]:
-        statement = _with_owner().where(Product.owner_id == owner_id).order_by(Product.id)
+        statement = _WITH_OWNER.where(Product.owner_id == owner_id).order_by(Product.id)
         return list(await self._session.scalars(statement))
 
     async def search(self, text: str, limit: int) -> list[Product]:
         """Every word matches somewhere; newest first; complete at once, without the index."""
-        condition = matches(text, await self._owners_named(text))
-        statement = _with_owner().where(condition).order_by(Product.created_at.desc(), Product.id.desc())
+        condition = matches(text, _ids_of(await self._owners_named(_searched(text))))
+        statement = _WITH_OWNER.where(condition).order_by(Product.created_at.desc(), Product.id.desc())
         return list(await self._session.scalars(statement.limit(limit)))
 
     async def get_price_range(self, low: Decimal, high: Decimal) -> list[Product]:
         """Products that cost from `low` to `high`, both included, cheapest first."""
-        statement = _with_owner().where(Product.price.between(low, high)).order_by(Product.price, Product.id)
+        statement = _WITH_OWNER.where(Product.price.between(low, high)).order_by(Product.price, Product.id)
         return list(await self._session.scalars(statement))
 
-    async def page(self, query: ListQuery) -> Page[Product]:
-        """Two statements at most: whom the searched words name, and the page."""
-        owners = await self._owners_named(query.search)
-        return await LISTING.page(self._session, _with_owner(), query, lambda text: matches(text, owners))
+    async def page(self, query: ListQuery) -> Page:
+        """Two statements at most: whom the words and the owner filter name, and the page."""
+        known = await self._known(query)
+        return await LISTING.page(self._session, _ROWS, query, known)
 
-    async def _owners_named(self, text: str) -> dict[str, list[UUID]]:
-        """Each word with the ids of whose e-mail it is in; words that name too many people are left out."""
-        searched = [] if as_id(text) else list(dict.fromkeys(words(text)))
-        if not searched:
-            return {}
+    async def count(self, query: ListQuery, *, exactly: bool) -> Count:
+        known = await self._known(query)
+        return await LISTING.count(self._session, _ROWS, query, known, exactly=exactly)
+
+    async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
+        known = await self._known(query)
+        return await LISTING.facets(self._session, _ROWS, query, known)
+
+    async def owner_emails(self, text: str, limit: int) -> list[str]:
+        """Of people who own products, those whose e-mail has this text in it."""
+        owns = select(Product.id).where(Product.owner_id == User.id).exists()
+        statement = (
+            select(User.email)
+            .where(every_word(text, lambda word: contains(plain(User.email), word)), owns)
+            .order_by(plain(User.email), User.id)
+            .limit(limit)
+        )
+        return list(await self._session.scalars(statement))
+
+    async def _known(self, query: ListQuery) -> Conditions:
+        """What the conditions of this query mean, as far as it depends on who asks and on who is there."""
+        known: dict[str, ColumnElement[bool]] = {MINE: owned_by([self._actor.id] if self._actor.id else [])}
+        owner = query.filters.get(OWNER, "").strip()
+        found = await self._owners_named([*_searched(query.search), *([owner] if owner else [])])
+        if query.search:
+            known["search"] = matches(query.search, _ids_of(found))
+        if owner and len(found[owner]) <= MAX_OWNERS:
+            # Somebody's whole e-mail names nobody else whose e-mail it is a part of.
+            whole = [owner_id for owner_id, is_whole in found[owner] if is_whole]
+            known[OWNER] = owned_by(whole or [owner_id for owner_id, _ in found[owner]])
+        return known
+
+    async def _owners_named(self, texts: Sequence[str]) -> dict[str, list[tuple[UUID, bool]]]:
+        """Each text with the ids of whose e-mail it is in, and whether it is the whole of it.
+
+        MAX_OWNERS + 1 of them stand for any number more.
+        """
+        found: dict[str, list[tuple[UUID, bool]]] = {text: [] for text in texts}
+        if not found:
+            return found
         each = [
-            select(literal(word).label("word"), User.id)
-            .where(contains(User.email, word))
+            select(literal(text).label("text"), User.id, func.lower(User.email) == func.lower(text))
+            .where(contains(plain(User.email), text))
             .limit(MAX_OWNERS + 1)
-            for word in searched
+            for text in found
         ]
-        found: dict[str, list[UUID]] = {word: [] for word in searched}
-        for word, owner_id in await self._session.execute(union_all(*each)):
-            found[word].append(owner_id)
-        return {word: ids for word, ids in found.items() if len(ids) <= MAX_OWNERS}
+        for text, owner_id, is_whole in await self._session.execute(union_all(*each)):
+            found[text].append((owner_id, is_whole))
+        return found
 
     async def owner_may_own(self, owner_id: UUID) -> bool:
         statement = select(User.id).where(User.id == owner_id, User.is_active, User.role.in_(WRITERS))
         return await self._session.scalar(statement) is not None
 
-    async def search_index(self, text: str, limit: int) -> list[Product]:
-        """Ranked and typo-tolerant, as complete as the worker is up to date."""
-        ids = await self._index.search(text, limit=limit)
-        return await self.get_many(ids)
+    async def search_index(self, text: str, limit: int) -> list[tuple[Product, float]]:
+        """Ranked from 1 to 0, typo-tolerant, as complete as the worker is up to date; an id finds its row."""
+        row_id = as_id(text)
+        hits = [Hit(row_id, 1.0)] if row_id else await self._index.search(text, limit=limit)
+        scores = {hit.id: hit.score for hit in hits}
+        products = await self.get_many(list(scores)) if scores else []
+        return [(product, scores[product.id]) for product in products]
 
     async def update_index(self, product_ids: Sequence[UUID]) -> None:
         """Bring these products' index entries up to date, whatever order such calls arrive in.
@@ -245,11 +329,17 @@ class ProductRepository:
         return dict(found)
 
 
+def _searched(text: str) -> list[str]:
+    """The words that may name an owner."""
+    return [] if as_id(text) else words(text)
+
+
+def _ids_of(found: Mapping[str, Sequence[tuple[UUID, bool]]]) -> dict[str, list[UUID]]:
+    """Without the texts that name too many people."""
+    few = {text: people for text, people in found.items() if len(people) <= MAX_OWNERS}
+    return {text: [owner_id for owner_id, _ in people] for text, people in few.items()}
+
+
 def _read_anew(statement: Select[Product]) -> Select[Product]:
     """What the session loaded before the lock may be older than the locked row."""
     return statement.execution_options(populate_existing=True)
-
-
-def _with_owner() -> Select[Product]:
-    owner = contains_eager(Product.owner).load_only(User.email, User.name)
-    return select(Product).join(Product.owner).options(owner)

@@ -5,16 +5,25 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from admin_app.text import Line, Paragraphs, reject_null
 
 CENT = Decimal("0.01")
 
+
+def _without_comma(value: object) -> object:
+    """Not guessed: in "1,250" it may stand before decimals or thousands."""
+    if isinstance(value, str) and "," in value:
+        raise ValueError("Use a point for decimals and no comma, such as 1250.50.")
+    return value
+
+
 Price = Annotated[
     Decimal,
     Field(gt=0, lt=Decimal(10) ** 8, decimal_places=2, allow_inf_nan=False),
     AfterValidator(lambda price: price.quantize(CENT)),
+    BeforeValidator(_without_comma),  # last: before it, the limits would not be the decimal's own
 ]
 
 

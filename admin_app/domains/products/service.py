@@ -19,7 +19,7 @@ from admin_app.domains.products.repository import LISTING, ProductRepository
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
-from admin_app.listing import ListQuery, Page
+from admin_app.listing import Count, ListQuery, Page
 from admin_app.outbox import OutboxBus
 
 CHUNK = 500
@@ -99,15 +99,29 @@ class ProductService:
         """Newest first."""
         return await self._products.list_all(limit, offset, active_only=active_only)
 
-    async def page(self, query: ListQuery) -> Page[Product]:
+    async def page(self, query: ListQuery) -> Page:
         return await self._products.page(query)
+
+    async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
+        return await self._products.count(query, exactly=exactly)
+
+    async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
+        return await self._products.facets(query)
+
+    async def owner_emails(self, text: str, limit: int = 20) -> list[str]:
+        """Of people who own products, those whose e-mail has this text in it; everybody may read these."""
+        return await self._products.owner_emails(text, limit)
 
     async def get_user_products(self, user_id: UUID) -> list[Product]:
         return await self._products.get_by_owner(user_id)
 
     async def search_products(self, query: str, limit: int = 20) -> list[Product]:
         """The best matches first, tolerant of typing errors; new products appear once they are indexed."""
-        return await self._products.search_index(query, limit)
+        return [product for product, _ in await self.rank(query, limit)]
+
+    async def rank(self, text: str, limit: int) -> list[tuple[Product, float]]:
+        """As `search_products`, each with how well it matches, from 1 to 0."""
+        return await self._products.search_index(text, limit)
 
     async def update(
         self, product_id: UUID, data: ProductUpdate, *, expected_version: int | None = None

@@ -39,7 +39,9 @@ class UserAdmin(ServiceView, model=User):
         Column("is_active", "State", "state"),
         Column("created_at", "Created", "time"),
         Column("last_sign_in_at", "Last sign-in", "time"),
+        Column("id", "Id", is_extra=True),
     )
+    inline_fields = {"name": "text", "is_active": "state"}  # noqa: RUF012
     details = (
         Column("name", "Name"),
         Column("email", "E-mail"),
@@ -52,6 +54,7 @@ class UserAdmin(ServiceView, model=User):
         Column("id", "Id"),
     )
     form_columns = ("email", "name", "is_active")
+    side_fields = ("role", "is_active")
     form_args = {"email": {"label": "E-mail"}, "is_active": {"label": "Active"}}  # noqa: RUF012
     form_base_class = UserForm
 

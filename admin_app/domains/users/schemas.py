@@ -7,16 +7,15 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints
 
 from admin_app.actor import Role
-from admin_app.text import EmailAddress, Line, reject_null
+from admin_app.text import EmailAddress, Line, is_storable, reject_null
 
 MIN_PASSWORD_LENGTH = 12
 MAX_PASSWORD_LENGTH = 256
 
 
 def _can_be_hashed(password: SecretStr) -> SecretStr:
-    """A lone surrogate cannot be encoded; sign-in turns away both it and NUL."""
-    text = password.get_secret_value()
-    if any(character == "\0" or 0xD800 <= ord(character) <= 0xDFFF for character in text):
+    """Sign-in turns away what cannot be stored, too."""
+    if not is_storable(password.get_secret_value()):
         raise ValueError("This password contains characters that cannot be used.")
     return password
 

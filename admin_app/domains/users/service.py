@@ -1,28 +1,29 @@
 """Everything that can be done to accounts. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import audit
+from admin_app import audit, preferences
 from admin_app.actor import Actor, Role
 from admin_app.bulk import BulkOutcome
 from admin_app.database import violated_constraint
 from admin_app.domains.users import access
 from admin_app.domains.users.events import UserCreated, UserDeleted, UserUpdated
 from admin_app.domains.users.models import User
-from admin_app.domains.users.repository import LISTING, UserRepository
+from admin_app.domains.users.repository import LISTING, SignedIn, UserRepository
 from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
-from admin_app.listing import ListQuery, Page, is_storable
+from admin_app.listing import Count, ListQuery, Page
 from admin_app.outbox import OutboxBus
+from admin_app.preferences import Preferences
 from admin_app.security.passwords import UNUSABLE, hash_password, hashing_slot, verify_password
 from admin_app.security.sessions import SessionLimits, end_sessions_of
+from admin_app.text import is_storable
 
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
 """Whoever loses or gains a right, or gets a new password, signs in again."""
@@ -63,8 +64,23 @@ class UserService:
         self._require_manager()
         return await self.get_by_id(user_id)
 
-    async def page(self, query: ListQuery) -> Page[User]:
+    async def page(self, query: ListQuery) -> Page:
         return await self._users.page(query)
+
+    async def rank(self, text: str, limit: int) -> list[tuple[User, float]]:
+        """Of the accounts this actor may see, the best matches first, each with how well, from 1 to 0."""
+        return await self._users.rank(text, limit)
+
+    async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
+        return await self._users.count(query, exactly=exactly)
+
+    async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
+        return await self._users.facets(query)
+
+    async def change_preferences(self, changed: Callable[[Preferences], Preferences]) -> Preferences:
+        """The actor's own; allowed to every role, and not a matter of history."""
+        assert self._actor.id is not None
+        return await preferences.change(self._session, self._actor.id, changed)
 
     async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
         """Lower-case e-mail -> id, for those that exist."""
@@ -129,9 +145,12 @@ class UserService:
         audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
         return user
 
-    async def find_session(self, token: str, limits: SessionLimits) -> tuple[User, datetime] | None:
-        """Whose live session this is, and when it was last seen; None if ended or the account is closed."""
-        return await self._users.find_session(token, limits)
+    async def find_session(self, token: str, limits: SessionLimits, *, seconds: float = 0) -> SignedIn | None:
+        """Whose live session this is; None if it ended or the account is closed.
+
+        In the same round trip: what follows in this transaction may take so many `seconds` a statement.
+        """
+        return await self._users.find_session(token, limits, seconds)
 
     async def _change(self, user: User, values: dict[str, Any], expected_version: int | None) -> User:
         before = audit.snapshot(user)

@@ -160,7 +160,7 @@ def test_every_usual_kind_of_csv_is_read(tmp_path: Path, delimiter: str, start: 
         (f"Vase,,NaN,true,{ALICE}", "price: Enter a finite number such as 12.50."),
         (f"Vase,,Infinity,true,{ALICE}", "price: Enter a finite number such as 12.50."),
         (f"Vase,,12.345,true,{ALICE}", "price: Use at most 2 decimals."),
-        (f'Vase,,"12,50",true,{ALICE}', "price: Enter a number such as 12.50."),
+        (f'Vase,,"12,50",true,{ALICE}', "price: Use a point for decimals and no comma, such as 1250.50."),
         (f"Vase,,,true,{ALICE}", "price: Enter a number such as 12.50."),
         (f"Vase,,1e9,true,{ALICE}", "price: Enter a number below 100000000."),
         (f"Vase,,1,maybe,{ALICE}", "is_active: Choose yes or no."),

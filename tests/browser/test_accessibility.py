@@ -1,0 +1,128 @@
+"""What axe-core finds: every page as every role, wide and light, narrow and dark."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+
+pytestmark = pytest.mark.browser
+
+AXE = Axe()
+# Contrast in the other pairs of size and theme is measured in test_looks.
+LOOKS = (({"width": 1440, "height": 900}, "light"), ({"width": 390, "height": 844}, "dark"))
+LIST, USERS = "/admin/product/list", "/admin/user/list"
+
+Visit = Callable[[Page], Iterator[str]]
+
+
+def of_first(page: Page, list_path: str, action: str) -> str:
+    """The address of a page about the first row of a list."""
+    page.goto(list_path)
+    details = page.locator("tbody tr a[href*='/details/']").first.get_attribute("href")
+    assert details is not None
+    return details.replace("/details/", f"/{action}/")
+
+
+def visit(page: Page, *paths: str) -> Iterator[str]:
+    for path in paths:
+        page.goto(path)
+        yield path
+
+
+def as_root(page: Page) -> Iterator[str]:
+    product = of_first(page, f"{LIST}?owner=alice@demo.example", "details")
+    yield from visit(
+        page,
+        "/admin/",
+        f"{LIST}?search=nothingofthekind",
+        f"{LIST}?created_from=yesterday",
+        product,
+        product.replace("/details/", "/delete/"),
+        USERS,
+        of_first(page, f"{USERS}?search=alice", "details"),
+        of_first(page, f"{USERS}?search=alice", "edit"),
+        "/admin/user/create",
+    )
+    page.goto("/admin/product/create")
+    page.get_by_label("Name").fill("Twelve")
+    page.get_by_label("Price").fill("12.345")
+    page.get_by_label("Owner").fill("nobody@demo.example")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".field-error").first).to_be_visible()
+    yield "a form with errors"
+    edit = product.replace("/details/", "/edit/")
+    page.goto(edit)
+    page.locator("input[name=version]").evaluate("field => { field.value = 999 }")
+    page.get_by_label("Name").fill("Changed by two")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this")
+    yield "a conflict"
+    page.goto(edit)
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    yield "a message"
+
+
+def as_alice(page: Page) -> Iterator[str]:
+    yield from visit(
+        page,
+        "/admin/",
+        "/admin/search?q=bamboo",
+        "/admin/product/create",
+        of_first(page, f"{LIST}?owner=bob@demo.example", "details"),
+    )
+    page.goto(f"{LIST}?search=candle&is_active=yes")
+    page.locator("input[name=ids]").first.check()
+    page.locator("summary").first.click()
+    page.locator("body").press("j")
+    expect(page.locator(".is-current")).to_be_visible()
+    yield "a list with conditions, a row selected, one current, filters open"
+    page.goto(LIST)
+    page.locator("body").press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    yield "the list of keys"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("bamboo")
+    expect(page.get_by_role("option").first).to_be_visible()
+    yield "quick search"
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.locator("#menu-open").evaluate("box => { box.checked = true }")
+    yield "the menu open"
+
+
+def as_sam(page: Page) -> Iterator[str]:
+    yield from visit(
+        page, "/admin/", LIST, of_first(page, LIST, "details"), USERS, "/admin/user/create", "/admin/nothing"
+    )
+
+
+def as_nobody(page: Page) -> Iterator[str]:
+    yield from visit(page, "/admin/login", "/nothing")
+    page.goto("/admin/login")
+    page.get_by_label("E-mail").fill("nobody@demo.example")
+    page.get_by_label("Password").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "sign-in refused"
+
+
+def problems(page: Page) -> Iterator[str]:
+    for size, theme in LOOKS:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=theme)
+        for problem in AXE.run(page).response["violations"]:
+            nodes = [node["html"] for node in problem["nodes"]]
+            yield f"{theme}: {problem['id']} ({problem['impact']}) {nodes}"
+
+
+@pytest.mark.parametrize("visits", [as_root, as_alice, as_sam, as_nobody])
+def test_axe_finds_nothing_on_any_page(open_page: OpenPage, visits: Visit) -> None:
+    name = visits.__name__.removeprefix("as_")
+    page = open_page(None if name == "nobody" else name)
+    found = [f"{shown}: {problem}" for shown in visits(page) for problem in problems(page)]
+    assert found == []
