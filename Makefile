@@ -33,7 +33,7 @@ fix: $(DEVELOPMENT) ## Format, and repair what the linter can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEVELOPMENT) ## Measure the pages against a floor, at 10,000 and 1,000,000 products (data stays in .bench)
+bench: $(DEVELOPMENT) ## Measure every page against a floor, with up to 1,000,000 products (data stays in .bench)
 	$(BIN)/python -m bench
 
 screenshots: $(DEVELOPMENT) ## Make the pictures in docs/images anew (needs Chromium)

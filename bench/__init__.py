@@ -1,1 +1,1 @@
-"""How fast the pages are, as a ratio to a floor measured in the same run. `make bench`."""
+"""How fast the pages are, as a ratio to a floor measured in the same run: see docs/benchmarks.md."""

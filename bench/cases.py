@@ -1,22 +1,38 @@
-"""What is measured: pages of the product list by their parameters, and pages of one product."""
+"""What is measured: every page that only reads, by its address."""
 
-LISTS = {
-    "first page": "",
-    "last page": "cursor=last",
-    "sort name": "sortBy=name&sort=asc",
-    "sort price": "sortBy=price&sort=desc",
-    "sort state": "sortBy=is_active&sort=asc",
-    "sort updated": "sortBy=updated_at&sort=desc",
-    "filter and sort": "is_active=no&sortBy=price&sort=asc",
-    "one owner": "owner=owner7%40",
-    "created in a week": "created_from=2025-12-01&created_to=2025-12-07",
-    "search, rare": "search=%22No.+3%22+walnut+desk",
-    "search, common": "search=wireless",
-    "search, no hit": "search=xylophonist",
-    "search, two letters": "search=io",
-    "search, owner": "search=owner77%40",
+from admin_app.domains.products.service import ProductService
+from bench.data import COMMON_WORD, RARE_WORD
+
+PRODUCTS = "/admin/product/list"
+
+READS = {
+    "list, first page": PRODUCTS,
+    "list, last page": f"{PRODUCTS}?cursor=last",
+    "list, half way down": f"{PRODUCTS}?cursor={{half_way}}",
+    **{f"sort by {sort}": f"{PRODUCTS}?sortBy={sort}&sort=asc" for sort in ProductService.listing.sorts},
+    "filter + sort": f"{PRODUCTS}?is_active=no&sortBy=price&sort=asc",
+    "price range": f"{PRODUCTS}?price_from=20&price_to=40",
+    "one owner": f"{PRODUCTS}?owner={{owner}}",
+    "made in two days": f"{PRODUCTS}?created_from=2025-12-30&created_to=2025-12-31",
+    "search, rare": f"{PRODUCTS}?search={RARE_WORD}",
+    "search, common": f"{PRODUCTS}?search={COMMON_WORD}",
+    "search, common + sort": f"{PRODUCTS}?search={COMMON_WORD}&sortBy=price&sort=asc",
+    "search, no hit": f"{PRODUCTS}?search=xylophonist",
+    "search, two letters": f"{PRODUCTS}?search=oa",
+    "two letters, no hit": f"{PRODUCTS}?search=io",
+    "search, owner": f"{PRODUCTS}?search=owner77%40",
+    "quick search": "/admin/search?q=walnut+wall+clock",
+    "quick search, misspelt": "/admin/search?q=walnutt+wal+clokc",
+    "count, common word": f"/admin/product/count?search={COMMON_WORD}",
+    "counts beside filters": "/admin/product/facets",
+    "people, first page": "/admin/user/list",
+    "details": "/admin/product/details/{product}",
+    "edit form": "/admin/product/edit/{product}",
 }
-DEEP = "half way down"
-"""A page that begins in the middle of the list; its cursor is made from the data."""
-
-PAGES = ("details", "edit")
+AFTERWARDS = frozenset({"count, common word", "counts beside filters"})
+"""Asked for by a page that is already shown, with a time budget of their own."""
+QUICK = frozenset({"quick search", "quick search, misspelt"})
+"""Search in several places, so in more statements than a list."""
+SAVE = "save"
+EDIT = "/admin/product/edit/{product}"
+"""Saved by POST: one price changed, with history, event and delivery."""

@@ -1,55 +1,74 @@
 """One seeded catalogue of any size, loaded by COPY: the same rows on every machine."""
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from admin_app import migrations
+from admin_app import demo, migrations
 from admin_app.actor import Role
-from admin_app.demo import catalogue
+from admin_app.config import Settings
+from admin_app.domains import open_database
+from admin_app.domains.products.tasks import update_product_index
 
 SEED = 42
-OWNERS_PER_PRODUCT = 100
+PRODUCTS_PER_PERSON = 100
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS_BETWEEN = 30
-COMMON_WORD = "wireless"
+COMMON_WORD = "handcrafted"
 """Stands in the description of one product in twenty."""
+RARE_WORD = "saxifrage"
+"""Stands in the descriptions of three products, whatever the size."""
+SUPERUSER = "owner0@shop0.example"
+INDEX_BATCH = 500
 SECONDARY_INDEXES = """
     SELECT indexname, indexdef FROM pg_indexes
-    WHERE schemaname = 'public' AND tablename IN ('products', 'users') AND indexname NOT LIKE 'pk_%'
+    WHERE schemaname = 'public' AND tablename IN ('products', 'product_search_document')
+      AND indexname NOT LIKE 'pk_%'
 """
 
 
-def database_url(server_url: str, products: int) -> str:
-    url = make_url(server_url).set(database=f"bench_{products}")
-    return url.render_as_string(hide_password=False)
+def settings_for(url: str) -> Settings:
+    return Settings(database_url=url, secret_key="b" * 32, _env_file=None)  # type: ignore[arg-type, call-arg]
 
 
 async def ensure(server_url: str, products: int) -> str:
-    """The URL of a database with so many products, made now if it is not there yet."""
-    url = database_url(server_url, products)
-    name = make_url(url).database
+    """The URL of a database with so many products, made now if it is not there as it would be made today."""
+    start = f"bench_{products}_"
+    name = start + _fingerprint()
+    url = _named(server_url, name)
     server = await asyncpg.connect(dsn(server_url))
     try:
-        if await server.fetchval("SELECT 1 FROM pg_database WHERE datname = $1 AND datallowconn", name):
+        found = await server.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", start)
+        there = {row["datname"] for row in found}
+        if name in there:
             return url
+        for stale in there:
+            await server.execute(f'DROP DATABASE "{stale}" WITH (FORCE)')
         # Under another name until it is complete: a run that was interrupted leaves nothing to trust.
-        await server.execute(f'DROP DATABASE IF EXISTS "{name}_new"')
         await server.execute(f'CREATE DATABASE "{name}_new"')
-        new_url = make_url(url).set(database=f"{name}_new").render_as_string(hide_password=False)
-        await asyncio.to_thread(migrations.upgrade, new_url)
-        await _load(new_url, products)
+        await asyncio.to_thread(migrations.upgrade, _named(server_url, f"{name}_new"))
+        await _load(_named(server_url, f"{name}_new"), products)
         await server.execute(f'ALTER DATABASE "{name}_new" RENAME TO "{name}"')
     finally:
         await server.close()
     return url
+
+
+def _fingerprint() -> str:
+    """Of everything that decides what is in the tables."""
+    schema = sorted((Path(migrations.__file__).parent / "versions").glob("*.py"))
+    index = Path(migrations.__file__).parents[1].glob("search*.py")
+    sources = [*schema, *sorted(index), Path(demo.__file__), Path(__file__)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
 
 async def _load(url: str, products: int) -> None:
@@ -59,12 +78,14 @@ async def _load(url: str, products: int) -> None:
         indexes = await connection.fetch(SECONDARY_INDEXES)
         for index in indexes:
             await connection.execute(f'DROP INDEX "{index["indexname"]}"')
-        owners = await _load_owners(connection, max(10, products // OWNERS_PER_PRODUCT))
+        owners = await _load_people(connection, max(10, products // PRODUCTS_PER_PERSON))
         await connection.copy_records_to_table(
             "products",
             records=_products(products, owners),
             columns=["name", "description", "price", "is_active", "owner_id", "created_at", "updated_at"],
         )
+        await connection.execute("ANALYZE")
+        await _fill_search_index(url, connection)
         for index in indexes:
             await connection.execute(index["indexdef"])
         await connection.execute("VACUUM ANALYZE")
@@ -72,30 +93,61 @@ async def _load(url: str, products: int) -> None:
         await connection.close()
 
 
-async def _load_owners(connection: Any, owners: int) -> list[UUID]:
+async def _load_people(connection: Any, people: int) -> list[UUID]:
+    """One superuser, one supporter in ten, and administrators; returns whoever may own products."""
     roles = [Role.ADMINISTRATOR.value] * 9 + [Role.SUPPORT.value]
     await connection.copy_records_to_table(
         "users",
         records=(
-            (f"owner{number}@shop{number % 50}.example", f"Owner {number}", "!", roles[number % 10], True)
-            for number in range(owners)
+            (
+                f"owner{number}@shop{number % 50}.example",
+                f"Owner {number}",
+                "!",
+                roles[number % 10] if number else Role.SUPERUSER.value,
+                True,
+            )
+            for number in range(people)
         ),
         columns=["email", "name", "password_hash", "role", "is_active"],
     )
-    rows = await connection.fetch("SELECT id FROM users WHERE role = $1 ORDER BY email", Role.ADMINISTRATOR)
+    rows = await connection.fetch("SELECT id FROM users WHERE role <> $1 ORDER BY email", Role.SUPPORT)
     return [row["id"] for row in rows]
 
 
 def _products(products: int, owners: list[UUID]) -> Iterator[tuple[Any, ...]]:
     generator = random.Random(SEED)  # noqa: S311  # the same catalogue each time
-    for number, item in enumerate(islice(catalogue(generator), products)):
-        description = (
-            f"{item.description} {COMMON_WORD.capitalize()}." if number % 20 == 0 else item.description
-        )
+    rare = {products * part // 4 for part in (1, 2, 3)}
+    for number, item in enumerate(islice(demo.catalogue(generator), products)):
+        description = item.description
+        if number % 20 == 0:
+            description += f" {COMMON_WORD.capitalize()}."
+        if number in rare:
+            description += f" Decorated with {RARE_WORD}."
         created = NEWEST - timedelta(seconds=SECONDS_BETWEEN * (products - number))
         updated = created + timedelta(seconds=generator.randrange(SECONDS_BETWEEN * 1000))
         owner = owners[generator.randrange(len(owners))]
         yield item.name, description, item.price, item.is_active, owner, created, updated
+
+
+async def _fill_search_index(url: str, connection: Any) -> None:
+    """By the worker's own task, in two transactions at a time."""
+    ids = [str(row["id"]) for row in await connection.fetch("SELECT id FROM products ORDER BY id")]
+    batches = iter([ids[start : start + INDEX_BATCH] for start in range(0, len(ids), INDEX_BATCH)])
+    database = open_database(settings_for(url))
+
+    async def work() -> None:
+        for batch in batches:
+            async with database.transaction() as session:
+                await update_product_index(session, batch)
+
+    try:
+        await asyncio.gather(work(), work())
+    finally:
+        await database.close()
+
+
+def _named(server_url: str, database: str) -> str:
+    return make_url(server_url).set(database=database).render_as_string(hide_password=False)
 
 
 def dsn(url: str) -> str:

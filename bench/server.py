@@ -1,26 +1,26 @@
-"""Both sides in one process, on two ports: the application, and the floor with the statements it is to run.
+"""One side in a process of its own: the application, or the floor with the statements it is to run.
 
-`python -m bench.server URL APP_PORT FLOOR_PORT` reads the floor's statements, pickled, from standard input.
+`python -m bench.server app|floor URL PORT`; the floor reads its statements, pickled, from standard input.
+Both are served by the application's own `web.serve`.
 """
 
-import asyncio
 import pickle
 import sys
 import time
 from contextvars import ContextVar
 
-import uvicorn
 from sqlalchemy import event
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from admin_app import web
 from admin_app.app import create_app
-from admin_app.config import Settings
-from bench.data import dsn
+from bench.client import HOST
+from bench.data import dsn, settings_for
 from bench.floor import create_floor
 
 SPENT: ContextVar[list[float]] = ContextVar("SPENT")
-HEADER = b"x-sql"
-"""How many statements a request took, and their milliseconds, separated by a space."""
+HEADER = "x-sql"
+"""How many statements a request took, their milliseconds, and those of the slowest, separated by spaces."""
 
 
 def counting(app: ASGIApp) -> ASGIApp:
@@ -30,8 +30,8 @@ def counting(app: ASGIApp) -> ASGIApp:
 
         async def send_with_count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                value = f"{len(spent)} {sum(spent) * 1000:.2f}".encode()
-                message["headers"] = [*message["headers"], (HEADER, value)]
+                value = f"{len(spent)} {sum(spent) * 1000:.2f} {max(spent, default=0) * 1000:.2f}"
+                message["headers"] = [*message["headers"], (HEADER.encode(), value.encode())]
             await send(message)
 
         await app(scope, receive, send_with_count)
@@ -39,10 +39,9 @@ def counting(app: ASGIApp) -> ASGIApp:
     return counted
 
 
-def main() -> None:
-    url, app_port, floor_port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    statements = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our own parent
-    app = create_app(Settings(database_url=url, secret_key="b" * 32, _env_file=None))  # type: ignore[call-arg]
+def application(url: str) -> ASGIApp:
+    """The application, saying of each answer what it cost in SQL."""
+    app = create_app(settings_for(url))
     engine = app.state.database.engine.sync_engine
     event.listen(
         engine, "before_cursor_execute", lambda *a: setattr(a[4], "bench_start", time.perf_counter())
@@ -52,16 +51,11 @@ def main() -> None:
         "after_cursor_execute",
         lambda *a: SPENT.get([]).append(time.perf_counter() - a[4].bench_start),
     )
-    asyncio.run(_serve({app_port: counting(app), floor_port: create_floor(dsn(url), statements)}))
-
-
-async def _serve(apps: dict[int, ASGIApp]) -> None:
-    servers = [
-        uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", access_log=False, loop="uvloop"))
-        for port, app in apps.items()
-    ]
-    await asyncio.gather(*(server.serve() for server in servers))
+    return counting(app)
 
 
 if __name__ == "__main__":
-    main()
+    side, url, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    app = application(url) if side == "app" else create_floor(dsn(url), pickle.load(sys.stdin.buffer))  # noqa: S301
+    with web.listen(HOST, port) as listener:
+        web.serve(app, listener)
