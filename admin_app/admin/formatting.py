@@ -1,14 +1,9 @@
-"""How values look in templates: numbers, times, initials and addresses."""
+"""How values look in templates: numbers, times and initials."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-
-from jinja2 import pass_context
-from jinja2.runtime import Context
-from starlette.datastructures import URL
-from starlette.requests import Request
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -47,10 +42,3 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "ago": ago,
     "initials": initials,
 }
-
-
-@pass_context
-def path_for(context: Context, name: str, /, **parameters: Any) -> URL:
-    """Paths without scheme and host: right behind any proxy, whatever it says of itself."""
-    request: Request = context["request"]
-    return request.url_for(name, **parameters).replace(scheme="", netloc="")

@@ -53,6 +53,7 @@ class ListPages(Pages):
             "may_create": view.allows(actor, "create"),
             "given": dict(given),
             "list_url": self._list_url(view),
+            "order": listing.default_sort,
         }
         try:
             asked = listing.parse(given, [column.name for column in view.columns])
@@ -72,6 +73,7 @@ class ListPages(Pages):
         context |= {
             "page": result,
             "asked": asked,
+            "order": (asked.sort, asked.descending),
             "chosen_columns": shown.columns,
             "sizes": PAGE_SIZES,
             "may_bulk": view.allows(actor, "bulk"),

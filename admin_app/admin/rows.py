@@ -103,8 +103,8 @@ class Rows:
                 return f'<td class="cell-time"{label}>{time}</td>'
         text = str(value or "")
         if not text:
-            nothing = "Never" if kind == "time" else "None"
-            return f'<td class="cell-text"{label}><span class="faint">{nothing}</span></td>'
+            nothing, look = ("Never", "time") if kind == "time" else ("None", "text")
+            return f'<td class="cell-{look}"{label}><span class="faint">{nothing}</span></td>'
         raw = f' data-raw="{escape(text)}"' if is_field else ""
         return f'<td class="cell-text"{label}{field}{raw} title="{_hint(text)}">{self._shown(text)}</td>'
 

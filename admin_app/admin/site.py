@@ -17,7 +17,7 @@ from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flashed
-from admin_app.admin.formatting import FILTERS, path_for
+from admin_app.admin.formatting import FILTERS
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
 from admin_app.admin.pages import Pages, actor_of, render, signed_in
@@ -69,7 +69,7 @@ class AppAdmin(Admin):
         self.environment.globals |= {"admin": self, "asset": assets.url}
         lists, rows = ListPages(self), RowPages(self)
         post, both = ["POST"], ["GET", "POST"]
-        self.admin.router.routes = [
+        routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
             Route("/", StartPage(self).show, name="index"),
             Route("/search", QuickSearch(self).show, name="search"),
@@ -90,6 +90,10 @@ class AppAdmin(Admin):
             Route("/{identity}/edit/{pk}", rows.edit, name="edit", methods=both),
             Route("/{identity}/delete/{pk}", rows.delete, name="delete", methods=both),
         ]
+        self.admin.router.routes = list(routes)
+        # Paths without scheme and host are right behind any proxy, whatever it says of itself.
+        paths = {f"admin:{route.name}": f"{BASE_URL}{route.path_format}" for route in routes}
+        self.environment.globals["url_for"] = lambda name, **values: paths[name].format(**values)
         # Such a redirect would be an absolute one, made from the Host header.
         self.admin.router.redirect_slashes = app.router.redirect_slashes = False
         self.admin.exception_handlers = {HTTPException: self._on_error, AppError: self._on_error}
@@ -147,5 +151,5 @@ def environment() -> Environment:
         auto_reload=False,
     )
     found.filters.update(FILTERS)
-    found.globals |= {"url_for": path_for, "flashed": flashed}
+    found.globals["flashed"] = flashed
     return found
