@@ -10,8 +10,9 @@ MAX_WORDS = 10
 SHORT = 2
 IDEOGRAPHS = "\u2e80"
 """From here on Unicode has scripts that set no spaces between words."""
-WORD_START = r"""(^|[ \t\n\u00a0\u00b7\u202f!"#$%&'()*+,./:;<=>?@\[\\\]^_`{|}~-])"""
-"""Spelled out: for [^[:alnum:]] pg_trgm would not use its index. Other punctuation plain_text makes ASCII."""
+WORD_START = r"""(^|[ \t\n\u00a0!"#$%&'()*+,./:;<=>?@\[\\\]^_`{|}~-])"""
+"""Spelled out: for [^[:alnum:]], or a character above U+07FF, pg_trgm would not use its index.
+Most other punctuation plain_text makes ASCII."""
 
 
 def plain(text: Any) -> ColumnElement[str]:

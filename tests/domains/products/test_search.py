@@ -5,12 +5,14 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from admin_app.actor import Actor
 from admin_app.database import Database
-from admin_app.domains.products.models import Product
+from admin_app.domains.products.models import SEARCH_TEXT, Product
 from admin_app.domains.products.repository import ProductRepository
-from admin_app.search import is_short
+from admin_app.search import contains, is_short
 from tests.conftest import Cast, MakeProduct
 
 TEXT = st.text(st.characters(min_codepoint=0x21, exclude_categories=("Cs", "Zs", "Zl", "Zp")), min_size=1)
@@ -55,6 +57,50 @@ class TestList:
         await make_product(cast.alice, name="Don't", description="Limited VINYL edition")
         await make_product(cast.bob, name="snake_case")
         assert await found(database, words) == expected
+
+    @pytest.mark.parametrize("word", ["io", "z", "42", "é", "wireless", "50%", "O'Neill"])
+    async def test_a_word_is_looked_up_in_the_index(self, word: str, database: Database) -> None:
+        statement = select(Product.id).where(contains(SEARCH_TEXT, word))
+        async with database.reading() as session:
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+            await session.execute(text("SET LOCAL enable_indexscan = off"))
+            compiled = statement.compile(dialect=dialect(), compile_kwargs={"literal_binds": True})
+            explain = text(f"EXPLAIN {compiled}".replace(":", "\\:"))
+            plan = "\n".join(await session.scalars(explain))
+        assert "Bitmap Index Scan on ix_products_search_text" in plan, plan
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ("io", {"Io speaker", "(io)", "x-io"}),
+            ("IO", {"Io speaker", "(io)", "x-io"}),
+            ("ra", {"Radio"}),
+            ("i sp", {"Io speaker"}),
+            ("él", {"Élan"}),
+            ("ad", set()),
+            ("日本", {"新日本語"}),
+        ],
+    )
+    async def test_one_or_two_letters_match_beginnings_of_words(
+        self, words: str, expected: set[str], cast: Cast, make_product: MakeProduct, database: Database
+    ) -> None:
+        for name in ("Io speaker", "(io)", "x-io", "Radio", "Élan", "新日本語"):
+            await make_product(cast.alice, name=name)
+        assert await found(database, words) == expected
+
+    async def test_the_start_of_an_id_finds_its_row_or_what_holds_it_as_a_word(
+        self, cast: Cast, make_product: MakeProduct, database: Database
+    ) -> None:
+        product = await make_product(cast.alice, name="Sought")
+        row_id = str(product.id)
+        # The first 8 digits are the time to a minute, so another row is told apart by more of them.
+        await make_product(cast.alice, name=f"Spare part {row_id[:8]}")
+        both = {"Sought", f"Spare part {row_id[:8]}"}
+        assert await found(database, row_id[:8]) == both
+        for start in (row_id[:23], row_id[:23].upper(), f" {row_id[:30]} ", row_id.replace("-", "")):
+            assert await found(database, start) == {"Sought"}
+        for other in (row_id[:7], row_id[:18].replace("-", "_"), f"{row_id}0", row_id[:14] + "x"):
+            assert "Sought" not in await found(database, other)
 
     @pytest.mark.parametrize("words", ["", "  ", '""', '"'])
     async def test_no_words_leave_the_list_as_it_is(
