@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression
 from admin_app.text import is_storable
 
 MAX_TEXT_LENGTH = 200
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 PRICE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
 
 
@@ -94,6 +95,8 @@ def _grouped(item: Filter, group: str, upper: str = "") -> Filter:
 
 def _parse_day(text: str) -> datetime:
     try:
+        if not DAY.fullmatch(text):
+            raise ValueError(text)
         day = date.fromisoformat(text)
     except ValueError:
         raise ValueError("enter a date such as 2026-01-31.") from None

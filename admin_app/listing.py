@@ -127,7 +127,9 @@ class Listing(Generic[Row]):
             sort=sort,
             descending=descending,
             search=_parse_search(given.get("search", "")),
-            filters={item.name: given[item.name] for item in self.filters if given.get(item.name)},
+            filters={
+                item.name: given[item.name] for item in self.filters if given.get(item.name, "").strip()
+            },
             size=_parse_size(given.get("pageSize")),
             columns=_parse_columns(given.get("columns"), columns),
         )
@@ -271,7 +273,8 @@ class Listing(Generic[Row]):
         for item in self.filters:
             upper = item.upper
             if upper in values and item.name in values and values[item.name] > values[upper]:
-                raise BadQuery(f"{item.label}: this is beyond its own end, “{query.filters[upper]}”.")
+                first, last = query.filters[item.name], query.filters[upper]
+                raise BadQuery(f"{item.label}: {first} is beyond the end of the range, {last}.")
 
     def _parse_sort(self, given: Mapping[str, str]) -> tuple[str, bool]:
         name, direction = given.get("sortBy", ""), given.get("sort", "")
@@ -337,7 +340,7 @@ def _parse_search(text: str) -> str:
         raise BadQuery(f"Search: {error}") from None
     if len(words(text)) > MAX_WORDS:
         raise BadQuery(f"Search: use at most {MAX_WORDS} words, or put some of them in quotes.")
-    return text
+    return text if words(text) else ""
 
 
 def _parse_columns(text: str | None, known: Sequence[str]) -> tuple[str, ...]:

@@ -47,6 +47,9 @@ class SavedView(_Frozen):
     list: str
     query: Annotated[str, Field(max_length=MAX_VIEW_QUERY)]
 
+    def replaces(self, other: "SavedView") -> bool:
+        return self.list == other.list and self.name.casefold() == other.name.casefold()
+
 
 class Preferences(_Frozen):
     lists: dict[str, ListPreference] = {}
@@ -68,7 +71,7 @@ class Preferences(_Frozen):
 
     def with_view(self, view: SavedView) -> "Preferences":
         """A view of the same list and name is replaced. Raises InvalidInput when there are too many."""
-        others = [old for old in self.views if not _same(old, view)]
+        others = [old for old in self.views if not view.replaces(old)]
         if len(others) >= MAX_VIEWS:
             raise InvalidInput(f"You have {MAX_VIEWS} saved views. Remove one first.")
         views = sorted([*others, view], key=lambda item: (item.list, item.name.casefold()))
@@ -95,7 +98,3 @@ async def change(
     new = changed(read(await session.scalar(select(Preference.data).where(mine).with_for_update())))
     await session.execute(update(Preference).where(mine).values(data=new.model_dump(mode="json")))
     return new
-
-
-def _same(one: SavedView, other: SavedView) -> bool:
-    return one.list == other.list and one.name.casefold() == other.name.casefold()

@@ -1,6 +1,7 @@
 """Text search: words that must all match."""
 
 import re
+import unicodedata
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,9 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, Text, and_, func, lit
 
 MAX_WORDS = 10
 SHORT = 2
+LETTERS_AND_DIGITS = {"Lu", "Ll", "Lt", "Lo", "Nd"}
+QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
+"""Phones type these on their own."""
 IDEOGRAPHS = "\u2e80"
 """From here on Unicode has scripts that set no spaces between words."""
 WORD_START = r"""(^|[ \t\n\u00a0!"#$%&'()*+,./:;<=>?@\[\\\]^_`{|}~-])"""
@@ -22,6 +26,7 @@ def plain(text: Any) -> ColumnElement[str]:
 
 def words(text: str) -> list[str]:
     """Words, and "quoted phrases" whole."""
+    text = text.translate(QUOTES)
     found = (phrase or word for phrase, word in re.findall(r'"([^"]+)"|(\S+)', text))
     return [word.strip('"') for word in found if word.strip('" ')]
 
@@ -44,8 +49,8 @@ def contains(column: SQLColumnExpression[str], word: str) -> ColumnElement[bool]
 
 def is_short(word: str) -> bool:
     """Only letters and digits, and so few that they are looked for at the beginning of words."""
-    is_plain = all(character.isalpha() or character.isdecimal() for character in word)
-    return len(word) <= SHORT and is_plain and max(word) < IDEOGRAPHS
+    is_plain = all(unicodedata.category(character) in LETTERS_AND_DIGITS for character in word)
+    return 0 < len(word) <= SHORT and is_plain and max(word) < IDEOGRAPHS
 
 
 def as_id(text: str) -> UUID | None:

@@ -81,7 +81,7 @@ RULES = (
     ),
     Rule(
         "domains.*.admin",
-        "actor errors listing admin.base_view "
+        "actor errors filters listing admin.base_view "
         "domains.*.models domains.*.access domains.*.schemas domains.*.service",
         QUEUE,
     ),

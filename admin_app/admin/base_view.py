@@ -13,6 +13,7 @@ from wtforms import Form
 from admin_app.actor import Actor
 from admin_app.bulk import BulkOutcome
 from admin_app.errors import InvalidInput
+from admin_app.filters import Filter
 from admin_app.listing import Count, Listing, ListQuery, Page
 
 
@@ -25,7 +26,7 @@ class Column:
 
     name: str
     label: str
-    kind: Literal["text", "title", "long", "money", "state", "role", "time"] = "text"
+    kind: Literal["text", "title", "long", "money", "state", "role", "time", "id"] = "text"
     value: Callable[[Any], Any] | None = None
     is_extra: bool = False
 
@@ -121,6 +122,10 @@ class ServiceView(ModelView):
     ) -> list[dict[str, str]] | None:
         """Choices for a form field, as {"id", "text"}; None when there is no such field."""
         return None
+
+    def filters(self, actor: Actor) -> Sequence[Filter]:
+        """The filters to offer; others work nevertheless."""
+        return self.service.listing.filters
 
     async def suggest(self, session: AsyncSession, actor: Actor, name: str, term: str) -> list[str] | None:
         """Values for a filter of kind "person"; None when there is no such filter."""

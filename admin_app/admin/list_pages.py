@@ -15,6 +15,7 @@ from admin_app.admin import actions, forms
 from admin_app.admin.authentication import READ_SECONDS
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
+from admin_app.admin.highlight import Highlight
 from admin_app.admin.listing import (
     address,
     columns_of,
@@ -24,7 +25,7 @@ from admin_app.admin.listing import (
     spoken,
     with_preferences,
 )
-from admin_app.admin.pages import Pages, actor_of, preferences_of, row_id_of, signed_in
+from admin_app.admin.pages import MAX_BACK_LENGTH, Pages, actor_of, preferences_of, row_id_of, signed_in
 from admin_app.admin.rows import Rows
 from admin_app.domains.users.service import UserService
 from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, TooSlow
@@ -49,7 +50,7 @@ class ListPages(Pages):
         given = request.query_params.multi_items()
         context: dict[str, Any] = {
             "model_view": view,
-            "filter_groups": list(filter_groups(listing)),
+            "filter_groups": list(filter_groups(view.filters(actor))),
             "may_create": view.allows(actor, "create"),
             "given": dict(given),
             "list_url": self._list_url(view),
@@ -61,7 +62,9 @@ class ListPages(Pages):
             async with self._reading(request) as session:
                 page = await view.service(session, actor).page(shown)
         except (BadQuery, TooSlow) as error:
-            context["error"] = TOO_SLOW if isinstance(error, TooSlow) else error.message
+            context["error"] = (
+                TOO_SLOW if isinstance(error, TooSlow) and "search" in request.query_params else error.message
+            )
             if "cursor" in request.query_params:
                 rest = urlencode([item for item in given if item[0] != "cursor"])
                 context["first_url"] = self._list_url(view, rest)
@@ -147,9 +150,12 @@ class ListPages(Pages):
                 row = await view.service(session, actor).get_by_id(row_id)
                 changed = self._rows(request, view, asked, self._liked(request, view, asked)).html([row])
         except (InvalidInput, Conflict) as error:
-            await self._require_changeable(request, view, row_id)
-            fields = error.fields if isinstance(error, InvalidInput) else {}
-            return JSONResponse({"message": error.message, "fields": fields}, status_code=error.status)
+            told: dict[str, Any] = {"message": error.message, "fields": getattr(error, "fields", {})}
+            async with self._database.reading() as session:
+                row = await view.service(session, actor_of(request)).get_changeable(row_id)
+            if isinstance(error, Conflict):
+                told["row"] = self._rows(request, view, asked, self._liked(request, view, asked)).html([row])
+            return JSONResponse(told, status_code=error.status)
         return HTMLResponse(changed)
 
     @signed_in
@@ -201,7 +207,9 @@ class ListPages(Pages):
         saved = SavedView(name=name, list=view.identity, query=query)
         async with self._changing(request) as (session, actor):
             await UserService(session, actor).change_preferences(lambda liked: liked.with_view(saved))
-        flash(request, f"The view “{short(name)}” was saved. It is in the menu.")
+        is_known = any(saved.replaces(item) for item in preferences_of(request).views)
+        done = "was replaced" if is_known else "was saved. It is in the menu"
+        flash(request, f"The view “{short(name)}” {done}.")
         return RedirectResponse(self._list_url(view, query), status_code=303)
 
     @signed_in
@@ -224,7 +232,7 @@ class ListPages(Pages):
             view=view,
             actor=actor,
             columns=columns_of(view, shown),
-            searched=words(shown.search),
+            found_by=Highlight(words(shown.search)) if shown.search else None,
             base=f"{self.site.base_url}/{view.identity}",
             back=urlencode({"back": here}) if here else "",
             may_bulk=view.allows(actor, "bulk"),
@@ -245,7 +253,8 @@ class ListPages(Pages):
     def _back(self, view: ServiceView, posted: FormData) -> ListQuery:
         """The list a form stands on."""
         back = posted.get("back", "")
-        return self._query(view, parse_qsl(back) if isinstance(back, str) else [])
+        is_query = isinstance(back, str) and len(back) <= MAX_BACK_LENGTH
+        return self._query(view, parse_qsl(str(back)) if is_query else [])
 
 
 def _term(request: Request) -> str:

@@ -97,9 +97,9 @@ def columns_of(view: ServiceView, shown: ListQuery) -> list[Column]:
     return [column for column in view.columns if column.name in shown.columns]
 
 
-def filter_groups(listing: Listing[Any]) -> Iterator[tuple[str, list[Filter]]]:
+def filter_groups(filters: Sequence[Filter]) -> Iterator[tuple[str, list[Filter]]]:
     """Filters that belong together, under their common label."""
-    for group, items in groupby(listing.filters, key=lambda item: item.group or item.label):
+    for group, items in groupby(filters, key=lambda item: item.group or item.label):
         yield group, list(items)
 
 

@@ -12,11 +12,10 @@ from typing import Any
 from admin_app.actor import Actor
 from admin_app.admin.base_view import Column, ServiceView
 from admin_app.admin.formatting import ago, exact_time, initials, money
-from admin_app.admin.highlight import excerpt, hits, mark
+from admin_app.admin.highlight import Highlight
 
 MAX_CELL = 160
 MAX_HINT = 2_000
-MAX_EXCERPTED = 5_000
 
 
 def icon(name: str) -> str:
@@ -34,7 +33,8 @@ class Rows:
     view: ServiceView
     actor: Actor
     columns: Sequence[Column]
-    searched: list[str]
+    found_by: Highlight | None
+    """None without a search."""
     base: str
     back: str
     may_bulk: bool
@@ -63,8 +63,8 @@ class Rows:
         found = ""
         if may_edit and self.view.inline_fields:
             found += (
-                '<button class="icon-button needs-script" type="button" data-inline-start title="Edit here" '
-                f'aria-label="Edit {title} here">{CURSOR}</button>'
+                '<button class="icon-button needs-script" type="button" data-inline-start '
+                f'title="Edit in the list" aria-label="Edit {title} in the list">{CURSOR}</button>'
             )
         if may_edit:
             found += (
@@ -98,6 +98,8 @@ class Rows:
                 )
             case "role":
                 return f'<td class="cell-role"{label}>{escape(value.value.capitalize())}</td>'
+            case "id":
+                return f'<td class="cell-id"{label}>{value}</td>'
             case "time" if value is not None:
                 time = f'<time datetime="{value.isoformat()}" title="{exact_time(value)}">{ago(value)}</time>'
                 return f'<td class="cell-time"{label}>{time}</td>'
@@ -111,8 +113,8 @@ class Rows:
     def _title(self, column: Column, row: Any, field: str) -> str:
         text = str(column.of(row))
         picture = escape(initials(text)) if self.view.thumbnail == "initials" else icon(self.view.icon)
-        found_by = self._excerpt(row) if self.searched else None
-        below = f'<span class="excerpt">{found_by}</span>' if found_by else ""
+        why = self._excerpt(row)
+        below = f'<span class="excerpt">{why}</span>' if why else ""
         link = (
             f'<a class="row-link" href="{self.base}/details/{row.id}" title="{_hint(text)}">'
             f"{self._shown(text)}</a>"
@@ -123,16 +125,15 @@ class Rows:
 
     def _shown(self, text: str) -> str:
         cut = text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
-        return mark(cut, self.searched) if self.searched else escape(cut)
+        return self.found_by.mark(cut) if self.found_by else escape(cut)
 
     def _excerpt(self, row: Any) -> str | None:
         """Why this row was found, if none of its cells says so."""
         name = self.view.excerpt_of
-        if name is None or any(column.name == name for column in self.columns):
+        if self.found_by is None or name is None or any(column.name == name for column in self.columns):
             return None
         visible = [str(column.of(row)) for column in self.columns if column.kind in {"title", "text"}]
-        unseen = [word for word in self.searched if not any(hits(text, [word]) for text in visible)]
-        return excerpt(str(getattr(row, name))[:MAX_EXCERPTED], unseen) if unseen else None
+        return self.found_by.excerpt(str(getattr(row, name)), visible)
 
 
 def _hint(text: str) -> str:

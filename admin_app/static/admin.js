@@ -28,8 +28,8 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
       const query = new URLSearchParams({ name: input.name, term: input.value });
-      const response = await fetch(`${input.dataset.lookup}?${query}`);
-      if (!response.ok) return;
+      const response = await fetch(`${input.dataset.lookup}?${query}`).catch(() => null);
+      if (!response?.ok || response.redirected) return;
       const { results } = await response.json();
       choices.replaceChildren(...results.map(({ text }) => new Option(text, text)));
     }, 200);

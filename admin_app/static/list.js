@@ -1,5 +1,11 @@
 // The list: selecting, changing rows where they stand, and counts that come after the page.
 
+// What a page asks for beside itself. Whoever is signed out meanwhile is led to another page, which is no answer.
+const ask = async (url) => {
+  const response = await fetch(url).catch(() => null);
+  return response?.ok && !response.redirected ? response.json() : null;
+};
+
 // Addresses stay short: what was left empty is not sent.
 for (const form of document.querySelectorAll("[data-drop-empty]")) {
   form.addEventListener("submit", () => {
@@ -30,9 +36,8 @@ for (const panel of document.querySelectorAll("[data-facets]")) {
   panel.addEventListener(
     "toggle",
     async () => {
-      const response = await fetch(panel.dataset.facets).catch(() => null);
-      if (!response?.ok) return;
-      const counts = await response.json();
+      const counts = await ask(panel.dataset.facets);
+      if (!counts) return;
       for (const select of panel.querySelectorAll("[data-choices]")) {
         for (const option of select.options) {
           const count = counts[select.name]?.[option.value];
@@ -48,23 +53,22 @@ for (const panel of document.querySelectorAll("[data-facets]")) {
 for (const place of document.querySelectorAll("[data-count]")) {
   const text = place.querySelector("[data-count-text]");
   const button = place.querySelector("[data-count-exactly]");
-  const ask = async (exactly) => {
+  const count = async (exactly) => {
     const url = new URL(place.dataset.count, location.href);
     if (exactly) url.searchParams.set("exactly", "1");
     place.setAttribute("aria-busy", "true");
-    const response = await fetch(url).catch(() => null);
+    const told = await ask(url);
     place.removeAttribute("aria-busy");
-    if (response?.ok) {
-      const count = await response.json();
-      text.textContent = count.text;
-      button.hidden = count.exact;
+    if (told) {
+      text.textContent = told.text;
+      button.hidden = told.exact;
     } else if (exactly) {
       button.textContent = "Counting took too long";
       button.disabled = true;
     }
   };
-  button.addEventListener("click", () => ask(true));
-  if ("countOpen" in text.dataset) ask(false);
+  button.addEventListener("click", () => count(true));
+  if ("countOpen" in text.dataset) count(false);
 }
 
 // The selection: all rows of the page at once, a range with Shift, and no buttons while nothing is selected.
@@ -119,6 +123,28 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
+const rowOf = (html) => {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.querySelector("tr");
+};
+
+const valueOf = (cell) => cell.dataset.raw ?? cell.querySelector(".row-link").title;
+
+const iconButton = (icon, label) => {
+  const button = element("button", { type: "button", class: "icon-button", title: label, "aria-label": label });
+  button.innerHTML = `<svg class="icon" aria-hidden="true" focusable="false"><use href="#icon-${icon}"/></svg>`;
+  return button;
+};
+
+// What is typed in a row and not saved would be lost by leaving the page.
+window.addEventListener("beforeunload", (event) => {
+  const isChanged = [...document.querySelectorAll(".is-editing [data-before]")].some(
+    (control) => control.value !== control.dataset.before,
+  );
+  if (isChanged) event.preventDefault();
+});
+
 const CONTROLS = {
   text: (value) => element("input", { type: "text", maxlength: "255", value, autocomplete: "off" }),
   price: (value) => element("input", { type: "text", inputmode: "decimal", value, autocomplete: "off" }),
@@ -143,39 +169,70 @@ for (const table of document.querySelectorAll("[data-inline]")) {
       const name = cell.dataset.field;
       const heading = headings.get(name);
       if (!heading) continue;
-      const value = cell.dataset.raw ?? cell.querySelector(".row-link").title;
+      const value = valueOf(cell);
       const control = CONTROLS[heading.dataset.control](value);
       control.setAttribute("aria-label", heading.textContent.trim());
       control.dataset.before = value;
+      control.dataset.name = name;
       remember(cell);
       cell.replaceChildren(control);
       controls.set(name, control);
     }
-    const save = element("button", { type: "button", class: "button button-primary button-small" }, "Save");
-    const cancel = element("button", { type: "button", class: "button button-quiet button-small" }, "Cancel");
+    const save = iconButton("check", "Save");
+    const cancel = iconButton("close", "Cancel");
     const actions = row.querySelector(".cell-actions");
     remember(actions);
     actions.replaceChildren(element("div", { class: "inline-buttons" }, save, cancel));
     row.classList.add("is-editing");
 
+    let newer = null; // the row as somebody else left it meanwhile
+    const silence = () => {
+      if (row.nextElementSibling?.classList.contains("inline-notice")) row.nextElementSibling.remove();
+    };
+    const replace = (html, look) => {
+      const fresh = rowOf(html);
+      const box = fresh.querySelector("input[name=ids]");
+      if (box) box.checked = row.querySelector("input[name=ids]")?.checked ?? false;
+      silence();
+      row.replaceWith(fresh);
+      fresh.classList.add("is-current", look);
+      fresh.querySelector(".row-link").focus();
+      fresh.dispatchEvent(new Event("row-replaced", { bubbles: true }));
+    };
     const leave = () => {
+      if (newer) {
+        replace(newer, "was-changed");
+        return;
+      }
       for (const [cell, nodes] of before) cell.replaceChildren(...nodes);
       row.classList.remove("is-editing");
-      row.nextElementSibling?.classList.contains("inline-notice") && row.nextElementSibling.remove();
+      silence();
       row.querySelector(".row-link").focus();
     };
     const tell = (message, fields = {}) => {
       const told = element("div", { role: "alert" }, message);
       for (const [name, control] of controls) {
-        control.toggleAttribute("aria-invalid", false);
-        if (!fields[name]) continue;
-        control.setAttribute("aria-invalid", "true");
-        told.append(element("p", {}, `${control.getAttribute("aria-label")}: ${fields[name]}`));
+        const label = control.getAttribute("aria-label");
+        control.removeAttribute("aria-invalid");
+        if (fields[name]) {
+          control.setAttribute("aria-invalid", "true");
+          told.append(element("p", {}, `${label}: ${fields[name]}`));
+        }
+        const now = newer && valueOf(rowOf(newer).querySelector(`[data-field="${name}"]`));
+        if (now && now !== control.dataset.before) {
+          const shown = control.tagName === "SELECT" ? control.querySelector(`[value="${now}"]`).text : now;
+          told.append(element("p", {}, `${label} is now: ${shown}`));
+        }
+      }
+      if (newer) {
+        const link = element("button", { type: "button", class: "link-button" }, "Show the row as it is now");
+        link.addEventListener("click", leave);
+        told.append(link);
       }
       const notice = element("tr", { class: "inline-notice" }, element("td", { colspan: row.cells.length }, told));
-      if (row.nextElementSibling?.classList.contains("inline-notice")) row.nextElementSibling.remove();
+      silence();
       row.after(notice);
-      (row.querySelector("[aria-invalid]") ?? save).focus();
+      (row.querySelector("[aria-invalid]") ?? cancel).focus();
     };
     const send = async () => {
       if (row.getAttribute("aria-busy")) return;
@@ -191,31 +248,24 @@ for (const table of document.querySelectorAll("[data-inline]")) {
       const response = await fetch(url, { method: "POST", body }).catch(() => null);
       row.removeAttribute("aria-busy");
       if (response?.ok) {
-        const template = document.createElement("template");
-        template.innerHTML = await response.text();
-        const fresh = template.content.querySelector("tr");
-        const box = fresh.querySelector("input[name=ids]");
-        if (box) box.checked = row.querySelector("input[name=ids]")?.checked ?? false;
-        if (row.nextElementSibling?.classList.contains("inline-notice")) row.nextElementSibling.remove();
-        row.replaceWith(fresh);
-        fresh.classList.add("is-current", "was-saved");
-        fresh.querySelector(".row-link").focus();
-        fresh.dispatchEvent(new Event("row-replaced", { bubbles: true }));
+        replace(await response.text(), "was-saved");
         return;
       }
       const isJson = response?.headers.get("content-type")?.startsWith("application/json");
-      const { message, fields } = isJson ? await response.json() : {};
+      const { message, fields, row: html } = isJson ? await response.json() : {};
+      newer = html ?? newer;
       tell(message ?? REASONS[response?.status] ?? UNREACHABLE, fields);
     };
     save.addEventListener("click", send);
     cancel.addEventListener("click", leave);
-    for (const control of controls.values()) {
-      control.addEventListener("keydown", (event) => {
-        if (event.key === "Enter") {
+    // On what is only there while editing, so that nothing of it stays behind.
+    for (const part of [...controls.values(), save, cancel]) {
+      part.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") {
+          leave();
+        } else if (event.key === "Enter" && controls.has(part.dataset.name)) {
           event.preventDefault(); // the form around the table is about the selection
           send();
-        } else if (event.key === "Escape") {
-          leave();
         }
       });
     }

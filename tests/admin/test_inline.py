@@ -29,6 +29,10 @@ def row_of(response: httpx.Response) -> Element:
     return row
 
 
+def parse_row(html: str) -> Element:
+    return parse(httpx.Response(200, html=html))
+
+
 def texts(row: Element) -> list[str]:
     return [cell.text for cell in row.all("td")]
 
@@ -92,6 +96,9 @@ async def test_a_change_on_an_old_version_is_a_conflict(
     response = await change(alice, product.id, price="3")
     assert (response.status_code, response.json()["fields"]) == (409, {})
     assert "Somebody else changed this product" in response.json()["message"]
+    [row] = parse_row(response.json()["row"]).all("tr")
+    assert row.attributes["data-version"] == "2"
+    assert texts(row)[2] == "2.00"
     found = await load(database, Product, product.id)
     assert found is not None
     assert str(found.price) == "2.00"

@@ -331,6 +331,17 @@ async def test_counts_are_exact_to_ten_thousand_then_about_and_exact_on_demand(
     assert (await client.get(f"{count}?is_active=maybe")).status_code == 400
 
 
+async def test_conditions_of_nothing_but_space_are_none(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct
+) -> None:
+    await make_product(cast.alice)
+    client = await sign_in("sam")
+    for name, value in [("owner", " "), ("owner", "\t"), ("search", '"'), ("search", '""'), ("search", " ")]:
+        page = parse(await client.get(LIST, params={name: value}))
+        assert len(titles_of(page)) == 1
+        assert chips(page) == {}
+
+
 BAD_QUERIES = [
     {"is_active": "maybe"},
     {"is_active": "YES"},
@@ -341,6 +352,8 @@ BAD_QUERIES = [
     {"created_from": "0001-01-01"},
     {"created_to": "9999-12-31"},
     {"created_from": "2026-01-01T00:00"},
+    {"created_from": "20260101"},
+    {"created_to": "2026-W01-1"},
     {"created_from": "2026-01-02", "created_to": "2026-01-01"},
     {"created": "yesterday"},
     {"columns": "nothing"},

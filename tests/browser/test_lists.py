@@ -128,7 +128,7 @@ def test_a_view_is_saved_found_in_the_menu_and_removed(open_page: OpenPage) -> N
     page.get_by_role("button", name="Use these columns").click()
     expect(page.get_by_role("columnheader", name="Created")).to_have_count(0)
     page.locator("summary", has_text="View").click()
-    page.get_by_label("Save these filters").fill("Dear and inactive")
+    page.get_by_label("Save this search").fill("Dear and inactive")
     page.get_by_role("button", name="Save view").click()
     expect(page.get_by_role("status")).to_contain_text("was saved")
     page.goto("/admin/")

@@ -90,7 +90,7 @@ def test_an_administrators_day(
 
     page.get_by_role("link", name="Zebrawood kite 1", exact=True).click()
     expect(fact(page, "State")).to_have_text("Inactive")
-    reload_until(page, "Search", "Up to date")
+    reload_until(page, "Search index", "Up to date")
 
 
 def test_support_sees_everything_and_changes_nothing(open_page: OpenPage) -> None:

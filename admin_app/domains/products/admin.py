@@ -1,6 +1,6 @@
 """Products in the admin: columns, form, and who sees which button."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
 from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.service import UserService
 from admin_app.errors import InvalidInput
+from admin_app.filters import Filter
 from admin_app.listing import ListQuery
 
 OWNER = "owner"
@@ -42,7 +43,7 @@ class ProductAdmin(ServiceView, model=Product):
         Column("owner", "Owner", value=lambda product: product.owner_email),
         Column("created_at", "Created", "time"),
         Column("updated_at", "Updated", "time"),
-        Column("id", "Id", is_extra=True),
+        Column("id", "Id", "id", is_extra=True),
     )
     thumbnail = "picture"
     excerpt_of = "description"
@@ -77,7 +78,7 @@ class ProductAdmin(ServiceView, model=Product):
     async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
         found = await ProductService(session, actor).get_details(row_id)
         state = "Up to date" if found.is_indexed else "Being updated"
-        return found.product, [Line("Search", state)]
+        return found.product, [Line("Search index", state)]
 
     async def create(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> Product:
         data = validated(ProductCreate, values)
@@ -112,6 +113,10 @@ class ProductAdmin(ServiceView, model=Product):
         page = await UserService(session, actor).page(query)
         owners = [user for user in page.rows if user.is_active and user.role in access.WRITERS]
         return [{"id": str(user.id), "text": user.email} for user in owners]
+
+    def filters(self, actor: Actor) -> Sequence[Filter]:
+        offered = super().filters(actor)
+        return offered if access.may_write(actor) else [item for item in offered if item.name != "mine"]
 
     async def suggest(self, session: AsyncSession, actor: Actor, name: str, term: str) -> list[str] | None:
         return await ProductService(session, actor).owner_emails(term) if name == OWNER else None

@@ -39,7 +39,7 @@ class UserAdmin(ServiceView, model=User):
         Column("is_active", "State", "state"),
         Column("created_at", "Created", "time"),
         Column("last_sign_in_at", "Last sign-in", "time"),
-        Column("id", "Id", is_extra=True),
+        Column("id", "Id", "id", is_extra=True),
     )
     inline_fields = {"name": "text", "is_active": "state"}  # noqa: RUF012
     details = (

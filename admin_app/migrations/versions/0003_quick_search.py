@@ -262,6 +262,11 @@ BEGIN
         found := found || search_products_candidates(everything, rare);
     END IF;
 
+    IF found = '{}' AND size = 1 AND NOT is_open[1] THEN
+        -- One or two letters begin too many words to look them up: what the first titles have will do.
+        found := search_products_candidates(title_start[1], NULL);
+    END IF;
+
     IF found = '{}' AND clock_timestamp() < deadline THEN
         -- Without the words nothing is known of; if there are none, without any one of a few.
         SELECT string_agg(kept, '|'), string_agg(kept_rare, '|') INTO everything, rare
@@ -289,9 +294,9 @@ BEGIN
         SELECT sum(length(word) * CASE
                 WHEN vector @@ of_title::tsquery THEN 1.0
                 WHEN vector @@ begins_of_title::tsquery THEN 0.9
-                WHEN vector @@ near_of_title::tsquery THEN 0.8
-                WHEN vector @@ of_any::tsquery THEN 0.66
-                WHEN vector @@ far_of_title::tsquery THEN 0.65
+                WHEN vector @@ near_of_title::tsquery THEN 0.72
+                WHEN vector @@ of_any::tsquery THEN 0.75
+                WHEN vector @@ far_of_title::tsquery THEN 0.6
                 WHEN vector @@ begins_of_any::tsquery THEN 0.5
                 WHEN vector @@ near_of_any::tsquery THEN 0.4
                 ELSE 0
