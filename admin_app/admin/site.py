@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from sqladmin import Admin
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -94,6 +95,11 @@ class AppAdmin(Admin):
         # Paths without scheme and host are right behind any proxy, whatever it says of itself.
         paths = {f"admin:{route.name}": f"{BASE_URL}{route.path_format}" for route in routes}
         self.environment.globals["url_for"] = lambda name, **values: paths[name].format(**values)
+        # What is the same on every page is drawn once.
+        self.environment.globals["same"] = {
+            name: Markup(self.environment.get_template(f"sqladmin/{name}.html").render())  # noqa: S704
+            for name in ("_keys", "_theme", "_quick_search")
+        }
         # Such a redirect would be an absolute one, made from the Host header.
         self.admin.router.redirect_slashes = app.router.redirect_slashes = False
         self.admin.exception_handlers = {HTTPException: self._on_error, AppError: self._on_error}

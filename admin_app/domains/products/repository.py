@@ -257,7 +257,8 @@ class ProductRepository:
             .limit(MAX_OWNERS + 1)
             for text in found
         ]
-        for text, owner_id, is_whole in await self._session.execute(union_all(*each)):
+        connection = await self._session.connection()
+        for text, owner_id, is_whole in await connection.execute(union_all(*each)):
             found[text].append((owner_id, is_whole))
         return found
 
