@@ -87,14 +87,9 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def reading(self, seconds: float | None = None) -> AsyncIterator[AsyncSession]:
-        """A session whose work is thrown away; for pages that only look.
-
-        A statement that takes more than `seconds` is cancelled in the database and raises TooSlow.
-        """
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session whose work is thrown away; for pages that only look."""
         async with self._sessions() as session:
-            if seconds is not None:
-                await limit_time(session, seconds)
             yield session
 
     async def close(self) -> None:
@@ -102,7 +97,10 @@ class Database:
 
 
 async def limit_time(session: AsyncSession, seconds: float) -> None:
-    """From now to the end of its transaction, each statement of the session may take so long."""
+    """From now to the end of its transaction, each statement of the session may take so long.
+
+    One that takes longer is cancelled in the database and raises TooSlow.
+    """
     milliseconds = max(1, int(seconds * 1000))  # 0 would be for ever
     await session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
 

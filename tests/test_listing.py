@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import listing
 from admin_app.actor import Role
-from admin_app.database import Database
+from admin_app.database import Database, limit_time
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.repository import LISTING as PRODUCTS
 from admin_app.domains.products.repository import ProductRepository
@@ -273,10 +273,12 @@ class TestPages:
     ) -> None:
         slow = replace(USERS, matches=lambda _: func.length(cast_(func.pg_sleep(5), Text)) >= 0)
         query = ListQuery("name", descending=False, search="x")
-        async with database.reading(0.2) as session:
+        async with database.reading() as session:
+            await limit_time(session, 0.2)
             count = await slow.count(session, select(User), query)
             assert not count.is_exact
-        async with database.reading(0.2) as session:
+        async with database.reading() as session:
+            await limit_time(session, 0.2)
             with pytest.raises(TooSlow):
                 await slow.count(session, select(User), query, exactly=True)
 

@@ -72,14 +72,15 @@ class ListPages(Pages):
         if asked.cursor is not None and not page.rows:
             # The rows of this page have gone or changed; those before it may still be there.
             return RedirectResponse(address(listing, asked.first_page(), request.url.path), status_code=302)
-        result = list_page(self._rows(request, view, asked, shown), asked, shown, page, request.url.path)
+        rows = self._rows(request, view, asked, shown)
+        result = list_page(rows, asked, shown, page, request.url.path)
         context |= {
             "page": result,
             "asked": asked,
             "order": (asked.sort, asked.descending),
             "chosen_columns": shown.columns,
             "sizes": PAGE_SIZES,
-            "may_bulk": view.allows(actor, "bulk"),
+            "may_bulk": rows.may_bulk,
             "saved_views": [item for item in preferences_of(request).views if item.list == view.identity],
         }
         return self._page(request, "list.html", context)
@@ -141,6 +142,7 @@ class ListPages(Pages):
             names = tuple(name for name in view.inline_fields if name in posted)
             values, version = forms.text_values(posted, names), forms.version_of(posted)
             asked = self._back(view, posted)
+            rows = self._rows(request, view, asked, self._liked(request, view, asked))
         except AppError:
             await self._require_changeable(request, view, row_id)
             raise
@@ -148,13 +150,13 @@ class ListPages(Pages):
             async with self._changing(request) as (session, actor):
                 await view.update(session, actor.acting_by(Source.INLINE), row_id, values, version)
                 row = await view.service(session, actor).get_by_id(row_id)
-                changed = self._rows(request, view, asked, self._liked(request, view, asked)).html([row])
+                changed = rows.html([row])
         except (InvalidInput, Conflict) as error:
             told: dict[str, Any] = {"message": error.message, "fields": getattr(error, "fields", {})}
-            async with self._database.reading() as session:
+            async with self._reading(request) as session:
                 row = await view.service(session, actor_of(request)).get_changeable(row_id)
             if isinstance(error, Conflict):
-                told["row"] = self._rows(request, view, asked, self._liked(request, view, asked)).html([row])
+                told["row"] = rows.html([row])
             return JSONResponse(told, status_code=error.status)
         return HTMLResponse(changed)
 

@@ -54,8 +54,15 @@ class Pages:
 
     @asynccontextmanager
     async def _reading(self, request: Request, seconds: float | None = None) -> AsyncIterator[AsyncSession]:
-        """The session a page looks with, and its time for a statement, if it is not READ_SECONDS."""
-        session: AsyncSession = request.state.reading
+        """The session a page looks with, and its time for a statement, if it is not READ_SECONDS.
+
+        After a form it is a new one. A page has it already: two connections at once could use up the pool.
+        """
+        session: AsyncSession | None = getattr(request.state, "reading", None)
+        if session is None:
+            async with self._database.reading() as session:
+                yield session
+            return
         if seconds is not None:
             await limit_time(session, seconds)
         yield session
@@ -69,7 +76,7 @@ class Pages:
 
     async def _require_changeable(self, request: Request, view: ServiceView, row_id: UUID) -> None:
         """Before telling what is wrong with a form: whoever may not change the row learns nothing of it."""
-        async with self._database.reading() as session:
+        async with self._reading(request) as session:
             await view.service(session, actor_of(request)).get_changeable(row_id)
 
     def _list_url(self, view: ServiceView, back: object = None) -> str:

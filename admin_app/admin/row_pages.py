@@ -119,7 +119,7 @@ class RowPages(Pages):
         except (AlreadySubmitted, InvalidInput) as error:
             # A second submission may also be refused because of the first, say for the e-mail it took.
             actor = actor_of(request)
-            async with self._database.reading() as session:
+            async with self._reading(request) as session:
                 row_id = await submissions.find(session, actor, key)
                 if row_id is None:
                     raise error
@@ -166,7 +166,7 @@ class RowPages(Pages):
         error: AppError | None = None,
     ) -> Response:
         """The question, about the row as it is now; after a refusal with the reason."""
-        async with self._database.reading() as session:
+        async with self._reading(request) as session:
             row = await view.service(session, actor_of(request)).get_changeable(row_id)
         context = {
             "model_view": view,
