@@ -31,6 +31,8 @@ class Actor:
     source: Source = Source.SYSTEM
     address: str | None = None
     request_id: UUID = field(default_factory=uuid4)
+    operation_id: UUID | None = None
+    """The bulk operation in whose course they act."""
 
     @classmethod
     def system(cls, source: Source = Source.SYSTEM) -> "Actor":

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from admin_app.admin import error_pages
 from admin_app.admin.compression import CompressionMiddleware
 from admin_app.admin.error_pages import ErrorPagesMiddleware
-from admin_app.admin.site import BASE_URL, AppAdmin
+from admin_app.admin.site import BASE_URL, VIEWS, AppAdmin
 from admin_app.config import Settings
 from admin_app.domains import open_database
 from admin_app.security.body_limit import BodyLimitMiddleware
@@ -66,7 +66,11 @@ def create_app(settings: Settings) -> Website:
             ),
             Middleware(ErrorPagesMiddleware, render=render_error),
             Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
-            Middleware(BodyLimitMiddleware, anonymous_paths={f"{BASE_URL}/login"}),
+            Middleware(
+                BodyLimitMiddleware,
+                anonymous_paths={f"{BASE_URL}/login"},
+                selection_paths={f"{BASE_URL}/{view.identity}/bulk" for view in VIEWS},
+            ),
             Middleware(CrossSiteMiddleware, public_origin=settings.public_url),
         ],
     )

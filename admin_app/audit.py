@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, func, inspect
+from sqlalchemy import Index, func, insert, inspect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -36,10 +36,16 @@ class AuditEntry(Identified, Base):
     source: Mapped[str]
     address: Mapped[str | None]
     request_id: Mapped[UUID]
+    operation_id: Mapped[UUID | None]
     action: Mapped[str]
     kind: Mapped[str]
     row_id: Mapped[UUID]
     changes: Mapped[dict[str, list[Any]]] = mapped_column(JSONB)
+
+
+def kind_of(model: type[Base]) -> str:
+    """What the history calls the rows of this model."""
+    return model.__name__.lower()
 
 
 def snapshot(row: Base) -> Snapshot:
@@ -72,19 +78,34 @@ def record(
     after: Snapshot | None = None,
 ) -> None:
     """Add the entry to the session: it is committed with the change, or not at all."""
-    session.add(
-        AuditEntry(
-            actor_id=actor.id,
-            actor_label=actor.label,
-            source=actor.source.value,
-            address=actor.address,
-            request_id=actor.request_id,
-            action=action,
-            kind=model.__name__.lower(),
-            row_id=row_id,
-            changes=diff(model, before, after),
-        )
-    )
+    session.add(AuditEntry(**_entry(actor, action, model, row_id, diff(model, before, after))))
+
+
+async def record_gone(session: AsyncSession, actor: Actor, action: str, rows: Mapping[UUID, Base]) -> None:
+    """As `record`, in one statement for all these rows of one model, of which nothing is left."""
+    entries = []
+    for row_id, row in rows.items():
+        changes = diff(type(row), snapshot(row), None)
+        entries.append(_entry(actor, action, type(row), row_id, changes))
+    if entries:
+        await session.execute(insert(AuditEntry), entries)
+
+
+def _entry(
+    actor: Actor, action: str, model: type[Base], row_id: UUID, changes: dict[str, list[Any]]
+) -> dict[str, Any]:
+    return {
+        "actor_id": actor.id,
+        "actor_label": actor.label,
+        "source": actor.source.value,
+        "address": actor.address,
+        "request_id": actor.request_id,
+        "operation_id": actor.operation_id,
+        "action": action,
+        "kind": kind_of(model),
+        "row_id": row_id,
+        "changes": changes,
+    }
 
 
 def _plain(value: Any) -> Any:

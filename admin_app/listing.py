@@ -26,6 +26,7 @@ from sqlalchemy import (
     null,
     select,
     table,
+    true,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import True_
@@ -109,6 +110,10 @@ class Listing(Generic[Row]):
     default_sort: tuple[str, bool]
     filters: tuple[Filter, ...]
     matches: Callable[[str], ColumnElement[bool]]
+    scope: ColumnElement[bool] = field(default_factory=true)
+    """Rows outside it are not in this list, whatever is asked."""
+    counted_by: str | None = None
+    """The index over exactly the rows in scope, whose statistics tell how many there are; else the table."""
 
     def parse(self, parameters: Sequence[tuple[str, str]], columns: Sequence[str] = ()) -> ListQuery:
         """The query in a URL's parameters; raises BadQuery for anything unknown, repeated or unreadable."""
@@ -136,9 +141,9 @@ class Listing(Generic[Row]):
         return replace(query, cursor=self._parse_cursor(given.get("cursor", ""), query))
 
     def conditions(self, query: ListQuery, known: Conditions | None = None) -> list[ColumnElement[bool]]:
-        """WHERE clauses for search and filters; raises BadQuery for a value that cannot be read."""
+        """WHERE clauses for scope, search and filters; raises BadQuery for a value that cannot be read."""
         known = known or {}
-        clauses = []
+        clauses = [self.scope]
         if query.search:
             clauses.append(known["search"] if "search" in known else self.matches(query.search))
         for item in self.filters:
@@ -158,7 +163,7 @@ class Listing(Generic[Row]):
         """One statement: what `base` selects of the rows, one more than asked, and a count.
 
         Without conditions the count is one of at most COUNT_LIMIT index entries, or PostgreSQL's own
-        estimate for the table. With conditions it is only told when the first page shows all there is.
+        estimate. With conditions it is only told when the first page shows all there is.
         """
         size = query.size or PAGE_SIZES[0]
         conditions = self.conditions(query, known)
@@ -167,7 +172,8 @@ class Listing(Generic[Row]):
             isinstance(query.cursor, Cursor) and query.cursor.direction == "before"
         )
         descending = query.descending != backwards
-        bounded, estimate = (_NOTHING, _NOTHING) if conditions else self._counts(base)
+        is_unconditional = not query.search and not query.filters
+        bounded, estimate = self._counts(base) if is_unconditional else (_NOTHING, _NOTHING)
         extra: Any = key.label(_KEY), bounded.label(_BOUNDED), estimate.label(_ESTIMATE)
         statement = base.where(*conditions).add_columns(*extra)
         if isinstance(query.cursor, Cursor):
@@ -234,6 +240,11 @@ class Listing(Generic[Row]):
             pass
         return found
 
+    def selection(self, base: Rows, query: ListQuery, known: Conditions | None = None) -> Select[Any]:
+        """The rows on all pages together, in columns `id` and `version`."""
+        found = self._ids(base, self.conditions(query, known))
+        return found.add_columns(getattr(self.model, "version"))  # noqa: B009  # as `_id`
+
     def encode(self, cursor: Cursor | Literal["last"], query: ListQuery) -> str:
         return cursor if cursor == "last" else cursor.encode(query.fingerprint())
 
@@ -248,8 +259,8 @@ class Listing(Generic[Row]):
 
     def _counts(self, base: Rows) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         """The count, if it is cheap, and an estimate, if there is one; either may be NULL."""
-        if base.whereclause is not None and not isinstance(base.whereclause, True_):
-            return _limited(self._ids(base, ())).scalar_subquery(), _NOTHING
+        if not _is_everything(base.whereclause):
+            return _limited(self._ids(base, [self.scope])).scalar_subquery(), _NOTHING
         return self._counts_of_all
 
     @cached_property
@@ -257,10 +268,10 @@ class Listing(Generic[Row]):
         statistics = table("pg_class", column("oid"), column("reltuples"))
         estimate = (
             select(cast(statistics.c.reltuples, Integer))
-            .where(statistics.c.oid == func.to_regclass(self.model.__tablename__))
+            .where(statistics.c.oid == func.to_regclass(self.counted_by or self.model.__tablename__))
             .scalar_subquery()
         )
-        bounded = _limited(select(self._id)).scalar_subquery()
+        bounded = _limited(select(self._id).where(self.scope)).scalar_subquery()
         return case((estimate > 2 * COUNT_LIMIT, _NOTHING), else_=bounded), estimate
 
     def _require_readable(self, query: ListQuery) -> None:
@@ -297,6 +308,11 @@ class Listing(Generic[Row]):
         except ValueError:
             message = "This page link is not valid any more. Start again from the first page."
             raise BadQuery(message) from None
+
+
+def _is_everything(where: ColumnElement[bool] | None) -> bool:
+    """No condition, or one that is true of every row, which SQLAlchemy wraps."""
+    return where is None or isinstance(getattr(where, "element", where), True_)
 
 
 async def _counted(session: AsyncSession, ids: Select[Any], estimate: int) -> Count:

@@ -1,12 +1,30 @@
 """The ranked, typo-tolerant index: what it is asked, and the PostgreSQL one, which the worker maintains."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Float, Index, Text, Uuid, bindparam, column, delete, func, literal, select, text
+from sqlalchemy import (
+    ARRAY,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TSVECTOR, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,6 +41,12 @@ class SearchDocument:
     title: str
     keywords: str
     body: str
+
+    @property
+    def digest(self) -> bytes:
+        """Of its words, whatever the version."""
+        parts = (self.title, self.keywords, self.body)
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,8 @@ class SearchDocumentColumns:
     version: Mapped[int]
     title: Mapped[str] = mapped_column(Text(collation="C"))
     vector: Mapped[str] = mapped_column(TSVECTOR)
+    digest: Mapped[bytes | None]
+    """By which a document is known to say what it says already: finding its words anew is what costs."""
     indexed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -94,6 +120,8 @@ class PostgresSearchIndex:
         self._function = function
 
     async def upsert(self, documents: Sequence[SearchDocument]) -> None:
+        known = await self._raise_versions(documents)
+        documents = [document for document in documents if document.id not in known]
         if not documents:
             return
         table = self._documents
@@ -103,12 +131,13 @@ class PostgresSearchIndex:
             version=bindparam("p_version"),
             title=func.search_title(title),
             vector=func.search_vector(title, rest),
+            digest=bindparam("p_digest"),
             indexed_at=func.now(),
         )
         new = statement.excluded
         statement = statement.on_conflict_do_update(
             index_elements=[table.id],
-            set_={name: new[name] for name in ("version", "title", "vector", "indexed_at")},
+            set_={name: new[name] for name in ("version", "title", "vector", "digest", "indexed_at")},
             where=table.version <= new.version,
         )
         values = [
@@ -117,12 +146,33 @@ class PostgresSearchIndex:
                 "p_version": document.version,
                 "p_title": document.title,
                 "p_rest": f"{document.keywords} {document.body}",
+                "p_digest": document.digest,
             }
             for document in documents
         ]
         connection = await self._session.connection()
         await connection.execute(statement, values)
         await self._learn_words([document.id for document in documents])
+
+    async def _raise_versions(self, documents: Sequence[SearchDocument]) -> set[UUID]:
+        """Of those whose words are as they were; what changed is something else of their rows."""
+        table = self._documents.__table__
+        new = (
+            func.unnest(
+                literal([document.id for document in documents], ARRAY(Uuid())),
+                literal([document.version for document in documents], ARRAY(Integer())),
+                literal([document.digest for document in documents], ARRAY(LargeBinary())),
+            )
+            .table_valued("id", "version", "digest")
+            .render_derived("new")
+        )
+        statement = (
+            update(table)
+            .where(table.c.id == new.c.id, table.c.digest == new.c.digest, table.c.version <= new.c.version)
+            .values(version=new.c.version, indexed_at=func.now())
+            .returning(table.c.id)
+        )
+        return set(await self._session.scalars(statement))
 
     async def remove(self, ids: Iterable[UUID]) -> None:
         if not (ids := list(ids)):

@@ -1,4 +1,4 @@
-"""The SAQ worker: runs every domain's tasks, each in one transaction with the mark that it is done."""
+"""The worker: bulk operations, and tasks, each in one transaction with the mark that it is done."""
 
 import asyncio
 import logging
@@ -10,11 +10,13 @@ from saq import Worker
 from saq.queue.redis import RedisQueue
 
 from admin_app import outbox
+from admin_app.bulk.runner import BulkRunner
 from admin_app.config import Settings
 from admin_app.database import Database
-from admin_app.domains import TASKS, open_database
+from admin_app.domains import CHORES, TASKS, find_role, open_database
 from admin_app.events import Tasks
 from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
+from admin_app.upkeep import Upkeep
 
 CONCURRENCY = 8
 SHUTDOWN_GRACE_SECONDS = 4
@@ -102,8 +104,12 @@ async def run(settings: Settings, tasks: Tasks = TASKS) -> None:
     """The worker process: until SIGTERM or SIGINT."""
     database = open_database(settings)
     queue = connect_queue(settings.redis_url)
+    stop = asyncio.Event()
+    beside = asyncio.gather(BulkRunner(database, find_role).run(stop), Upkeep(database, CHORES).run(stop))
     try:
         await build_worker(queue, database, settings, tasks).start()
     finally:
+        stop.set()
+        await beside
         await disconnect(queue)
         await database.close()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from admin_app.config import Settings
 from admin_app.embedded import embedded_servers
-from bench import data, measure, report
+from bench import bulk, data, measure, report
 from bench.recording import record
 
 
@@ -31,15 +31,18 @@ def main() -> None:
         console.print("Measuring, for a few minutes.", style="dim")
         found = measure.pages(recordings, options.rounds)
         process = measure.process(url, settings.redis_url, recordings[url])
+        console.print("A bulk operation, in a copy of the largest.", style="dim")
+        operation = asyncio.run(bulk.measure(url, settings.redis_url, recordings[url].token, size))
     measured = {size: found[url] for size, url in sizes.items()}
     for size, item in measured.items():
         console.print(report.pages(size, item))
     if len(measured) > 1:
         console.print(report.growth(measured))
     console.print(report.process(process))
+    console.print(report.bulk(operation))
     for name, status in recordings[url].refused.items():
         console.print(f"NOT MEASURED: {name}, answered {status}", style="bold red")
-    missed = report.number_missed(measured)
+    missed = report.number_missed(measured) + report.bulk_missed(operation)
     console.print(f"{missed} goals are missed, each marked with !" if missed else "Every goal is met.")
 
 

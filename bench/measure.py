@@ -102,7 +102,7 @@ def process(url: str, redis_url: str, recording: Recording) -> Process:
     live, sign_in, sizes = [], [], []
     for _ in range(STARTS):
         started = time.perf_counter()
-        with _serve(url, redis_url) as (port, spawned):
+        with serving(url, redis_url) as (port, spawned):
             live.append((time.perf_counter() - started) * 1000)
             with Client(port, recording.token) as client:
                 _expect(200, client.get("/admin/login"))
@@ -201,7 +201,7 @@ def _server(side: str, url: str, script: bytes = b"") -> Iterator[int]:
 
 
 @contextmanager
-def _serve(url: str, redis_url: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def serving(url: str, redis_url: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = _free_port()
     environment = {"DATABASE_URL": url, "REDIS_URL": redis_url, "SECRET_KEY": "b" * 32}
     command = [sys.executable, "-m", "admin_app", "serve", "--port", str(port)]

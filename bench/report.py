@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from bench.bulk import Bulk
 from bench.cases import AFTERWARDS, QUICK, SAVE
 from bench.measure import CLIENTS, Case, Measured, Process
 
@@ -13,6 +14,10 @@ MAX_SPREAD = 2.0
 MAX_GROWTH = 1.3
 MAX_STATEMENTS = 3
 MAX_STATEMENT_MS = 50
+MAX_BULK_RATIO = 2.0
+MAX_CONFIRM_SECONDS = 2
+MAX_FREEZE_SECONDS = 10
+MAX_WORKER_MB = 150
 MAX_PAGE_BYTES = 15_000
 """Of one page over the wire, when the browser has its stylesheet and scripts already."""
 
@@ -68,6 +73,41 @@ def process(found: Process) -> Table:
     table.add_row("memory when idle after use, resident", f"{found.resident:,.0f} MB")
     table.add_row("memory when idle after use, its share", f"{found.proportional:,.0f} MB")
     return table
+
+
+def bulk(found: Bulk) -> Table:
+    table = Table(
+        title=f"A bulk operation: {found.rows:,} deactivated", title_justify="left", show_header=False
+    )
+    goals, run = _bulk_goals(found), statistics.median(found.runs)
+    for name, text in {
+        "ratio": f"{run:.1f} s, {found.rows / run:,.0f} a second; {found.ratio:.2f} times one statement "
+        f"({statistics.median(found.floors):.1f} s)",
+        "undo": f"{statistics.median(found.undos):.1f} s to undo",
+        "confirm": f"{found.asking:.2f} s to show what all {found.all_rows:,} would do, "
+        f"{found.confirming:.2f} s to confirm",
+        "freeze": f"{found.freezing:.1f} s to write their ids down",
+        "memory": f"{found.worker_most:.0f} MB in the worker, {found.worker_before:.0f} before",
+        "others": f"{found.idle_p95:.0f} ms p95 of a list page before, {found.busy_p95:.0f} while it ran "
+        f"({found.with_worker:.0f} s, with the tasks that follow)",
+    }.items():
+        table.add_row(name, _marked(text, not goals.get(name, True)))
+    return table
+
+
+def bulk_missed(found: Bulk) -> int:
+    return sum(not is_met for is_met in _bulk_goals(found).values())
+
+
+def _bulk_goals(found: Bulk) -> dict[str, bool]:
+    return {
+        "ratio": found.ratio <= MAX_BULK_RATIO,
+        "undo": statistics.median(found.undos) <= 1.2 * statistics.median(found.runs),
+        "confirm": found.confirming < MAX_CONFIRM_SECONDS,
+        "freeze": found.freezing < MAX_FREEZE_SECONDS,
+        "memory": found.worker_most < MAX_WORKER_MB,
+        "others": found.busy_p95 <= MAX_SPREAD * found.idle_p95,
+    }
 
 
 def number_missed(measured: Mapping[int, Measured]) -> int:

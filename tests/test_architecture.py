@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 
 RULES = (
     # What everything stands on: libraries only.
-    Rule("config errors actor text bulk events lifeline", "", (*WEB, *QUEUE, *SQL)),
+    Rule("config errors actor text events lifeline", "", (*WEB, *QUEUE, *SQL)),
     Rule("database", "errors", (*WEB, *QUEUE)),
     Rule("filters", "text", (*WEB, *QUEUE)),
     Rule("keyset", "text", (*WEB, *QUEUE)),
@@ -45,6 +45,11 @@ RULES = (
     Rule("listing", "database errors filters keyset search", (*WEB, *QUEUE)),
     Rule("preferences", "database errors", (*WEB, *QUEUE)),
     Rule("submissions", "actor database", (*WEB, *QUEUE)),
+    Rule("upkeep", "database outbox", (*WEB, *QUEUE)),
+    # Many rows at once.
+    Rule("bulk.models", "database", (*WEB, *QUEUE)),
+    Rule("bulk.changes", "actor audit database", (*WEB, *QUEUE)),
+    Rule("bulk.*", "actor audit database errors filters listing search bulk.*", (*WEB, *QUEUE)),
     # Doors.
     Rule("security.passwords", "", (*WEB, *QUEUE, *SQL)),
     Rule("security.sessions", "database", (*WEB, *QUEUE)),
@@ -62,7 +67,7 @@ RULES = (
     ),
     Rule(
         "domains.*.service",
-        "actor audit bulk database errors events listing outbox preferences text "
+        "actor audit bulk.changes database errors events listing outbox preferences text "
         "security.passwords security.sessions domains.*.models domains.*.access domains.*.schemas "
         "domains.*.events domains.*.repository",
         (*WEB, *QUEUE, *STORAGE),
@@ -81,7 +86,7 @@ RULES = (
     ),
     Rule(
         "domains.*.admin",
-        "actor errors filters listing admin.base_view "
+        "actor errors filters listing admin.base_view domains.*.bulk "
         "domains.*.models domains.*.access domains.*.schemas domains.*.service",
         QUEUE,
     ),
@@ -90,7 +95,12 @@ RULES = (
         "actor errors listing api.* domains.*.access domains.*.schemas domains.*.service",
         ("sqladmin", "wtforms", *QUEUE),
     ),
-    Rule("domains.*.bulk", "actor bulk domains.*.access domains.*.service", (*WEB, *QUEUE)),
+    Rule(
+        "domains.*.bulk",
+        "actor bulk.actions bulk.changes errors text "
+        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        (*WEB, *QUEUE),
+    ),
     # Processes of no domain.
     Rule("relay", "config database outbox queue", WEB),
     Rule("web", "config", QUEUE),
@@ -98,16 +108,21 @@ RULES = (
     Rule("embedded embedded.*", "config embedded.*", (*WEB, *QUEUE, *SQL)),
     Rule("doctor", "config embedded migrations outbox", WEB),
     # Where things are put together.
-    Rule("domains", "audit config database events outbox preferences submissions security.* domains.*"),
-    Rule("worker", "config database domains events outbox queue", WEB),
+    Rule(
+        "domains",
+        "actor audit bulk.* config database events outbox preferences submissions upkeep "
+        "security.* domains.*",
+    ),
+    Rule("worker", "bulk.runner config database domains events outbox queue upkeep", WEB),
     Rule(
         "admin.site",
         "actor config database errors text admin admin.* domains.*.admin",
         QUEUE,
     ),
+    Rule("admin.password_page", "errors admin.* domains.users.schemas", (*QUEUE, *SQL, *STORAGE)),
     Rule(
         "admin admin.*",
-        "actor bulk config database errors filters keyset listing outbox preferences search submissions "
+        "actor bulk.* config database errors filters keyset listing outbox preferences search submissions "
         "security.* admin.* domains.users.service",
         (*QUEUE, *STORAGE),
     ),
@@ -123,7 +138,7 @@ RULES = (
     Rule("migrations migrations.*", "config domains embedded migrations", (*WEB, *QUEUE)),
 )
 
-PACKAGES_WITHOUT_CODE = {"", "security", "domains.products", "domains.users", "migrations.versions"}
+PACKAGES_WITHOUT_CODE = {"", "bulk", "security", "domains.products", "domains.users", "migrations.versions"}
 
 DOMAINS = {"products": {"users"}, "users": set()}
 """Which other domain each one may know. No circles, so that one can be understood before the next."""

@@ -101,7 +101,7 @@ async def test_a_second_time_changes_nothing_even_if_products_were_changed_since
     await create_demo(database, file)
     assert file.read_text() == before
     async with database.reading() as session:
-        assert await count(session, "products") == 59
+        assert await count(session, "products WHERE deleted_at IS NULL") == 59
         assert await count(session, "users") == 4
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from admin_app.actor import Role
 from admin_app.admin.site import VIEWS
 from admin_app.app import Website
+from admin_app.bulk.models import BulkOperation, State
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
@@ -26,8 +28,18 @@ ROLES = ("nobody", "support", "administrator", "superuser")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MADE = {303}
 MADE_IN_PLACE = {200}
-LEAVE_NO_TRACE = ("/admin/logout", "/preferences", "/views", "/views/delete")
-"""Changes of nobody's rows: they are not history."""
+STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
+"""In which an operation must be for the route to change it; else it has ended."""
+LEAVE_NO_TRACE = (
+    "/admin/logout",
+    "/preferences",
+    "/views",
+    "/views/delete",
+    "/bulk",
+    "/undo/{own}",
+    "/undo/{foreign}",
+)
+"""Changes of nobody's rows, and questions: they are not history."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ def test_every_route_and_method_is_in_the_table_once(website: Website) -> None:
 async def test_every_view_of_the_site_is_walked(website: Website) -> None:
     admin = next(route.app for route in website.routes if getattr(route, "name", "") == "admin")
     assert admin.debug is False
-    assert {view.identity for view in VIEWS} == {"product", "user"}
+    assert {view.identity for view in VIEWS} == {"product", "user", "operation"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,9 @@ class WorldMaker:
         self._password_hash = password_hash
         self._numbers = count()
 
-    async def __call__(self, role: str, kind: str) -> World:
+    async def __call__(
+        self, role: str, kind: str, *, in_bin: bool = False, state: State = State.FINISHED
+    ) -> World:
         number = next(self._numbers)
         person = User(
             email=f"{role}{number}@demo.example",
@@ -113,16 +127,47 @@ class WorldMaker:
         async with self._database.transaction() as session:
             session.add_all([person, other])
             await session.flush()
-            rows: list[Product | User] = [person, other]
+            rows: list[Product | User | BulkOperation] = [person, other]
             if kind == "product":
                 # Support owns one too: somebody who was an administrator once.
-                rows = [Product(name="Thing", price=1, owner_id=owner.id) for owner in (person, other)]
+                since = datetime.now(UTC) if in_bin else None
+                rows = [
+                    Product(name="Thing", price=1, owner_id=owner.id, deleted_at=since)
+                    for owner in (person, other)
+                ]
+                session.add_all(rows)
+                await session.flush()
+            if kind == "operation":
+                thing = Product(name="Thing", price=1, owner_id=person.id)
+                session.add(thing)
+                await session.flush()
+                rows = [_operation(actor, thing.id, state) for actor in (person, other)]
                 session.add_all(rows)
                 await session.flush()
             if role != "nobody":
                 token = await sessions.open_session(session, person.id, address=None, user_agent=None)
                 client.cookies.set(SESSION_COOKIE, token, domain="127.0.0.1")
         return World(client, person.email, rows[0].id, rows[1].id, other.email)
+
+
+def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
+    """With rows done, and some that failed."""
+    return BulkOperation(
+        kind="product",
+        action="deactivate",
+        label="Deactivate",
+        row_ids=[row_id],
+        selection="1 selected row",
+        actor_id=actor.id,
+        actor_label=actor.email,
+        request_id=uuid4(),
+        state=state,
+        started_at=datetime.now(UTC),
+        finished_at=datetime.now(UTC) if state is State.FINISHED else None,
+        total=1 if state is State.DRAFT else 3,
+        done=0 if state is State.DRAFT else 2,
+        failed=0 if state is State.DRAFT else 1,
+    )
 
 
 @pytest.fixture
@@ -134,6 +179,9 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     """What an honest form would post."""
     if line.route == "/admin/login":
         return {"email": world.email, "password": PASSWORD if role != "nobody" else "wrong", "next": ""}
+    if line.route == "/admin/password":
+        chosen = "another long password"
+        return {"current": PASSWORD, "new": chosen, "repeated": chosen, "next": ""}
     selected = [str(world.own), str(world.foreign)]
     shared = {"key": str(uuid4()), "version": "1", "ids": selected, "action": "deactivate"}
     shared |= {"size": "50", "id": str(uuid4())}
@@ -150,6 +198,7 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     if line.route.endswith("/create"):
         email = f"new-{email}"
     account = {"email": email, "name": "Changed", "role": role, "password": "", "is_active": "true"}
+    account["must_change_password"] = "false"
     return account | shared
 
 
@@ -157,13 +206,17 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
 async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker, database: Database) -> None:
     answers, changed_though_refused, unchanged_though_made = {}, [], []
     for line in LINES:
-        kind = "user" if "/user/" in line.route else "product"
-        world = await make_world(role, kind)
+        kind, verb = [*line.route.split("/"), "", ""][2:4]
+        kind = kind if kind in {"user", "operation"} else "product"
+        state = STATES.get(verb, State.FINISHED)
+        world = await make_world(role, kind, in_bin=verb == "restore", state=state)
         path = line.route.format(own=world.own, foreign=world.foreign, file="admin.css")
         path += "?name=owner&term=demo" if path.endswith(("/lookup", "/suggest")) else ""
         before = await traces(database)
         async with world.browser as client:
             data = body_of(line, role, world) if line.method == "POST" else None
+            if data and verb == "confirm" and (page := await client.get(path.replace(verb, "details"))):
+                data = {**data, "shown": "".join(re.findall('name="shown" value="([^"]*)"', page.text))}
             response = await client.request(line.method, path, data=data)
         answers[line] = response.status_code
         is_changed = await traces(database) != before

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wtforms import Form
 
 from admin_app.actor import Actor
-from admin_app.bulk import BulkOutcome
+from admin_app.bulk.actions import BulkAction
 from admin_app.errors import InvalidInput
 from admin_app.filters import Filter
 from admin_app.listing import Count, Listing, ListQuery, Page
@@ -21,12 +21,12 @@ from admin_app.listing import Count, Listing, ListQuery, Page
 class Column:
     """A column of the list, or a line of the details. `name` is also the sort key, if there is one.
 
-    An `is_extra` column is in the list only for those who choose it.
+    A "status" is a text with how it looks. An `is_extra` column is in the list only for those who choose it.
     """
 
     name: str
     label: str
-    kind: Literal["text", "title", "long", "money", "state", "role", "time", "id"] = "text"
+    kind: Literal["text", "title", "long", "money", "state", "role", "time", "id", "status"] = "text"
     value: Callable[[Any], Any] | None = None
     is_extra: bool = False
 
@@ -69,7 +69,20 @@ class Service(Protocol):
     async def delete(self, row_id: UUID, /, *, expected_version: int | None) -> Any:
         """The row that is gone."""
 
-    async def set_active(self, row_ids: Sequence[UUID], active: bool, /) -> BulkOutcome: ...
+
+class Bin(Protocol):
+    """What a service must be able to do, too, if what it deletes lies in a bin for a while."""
+
+    bin_listing: ClassVar[Listing[Any]]
+    bin_days: ClassVar[int]
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
+
+    async def bin_page(self, query: ListQuery) -> Page:
+        """Its rows know when they were deleted: `deleted_at`."""
+
+    async def restore(self, row_id: UUID, /) -> Any:
+        """The row, back in the list, where it may have been already. Who may delete it may restore it."""
 
 
 class ServiceView(ModelView):
@@ -85,6 +98,8 @@ class ServiceView(ModelView):
     columns: ClassVar[Sequence[Column]]
     details: ClassVar[Sequence[Column]]
     search_hint: ClassVar[str] = "Search"
+    actions: ClassVar[Sequence[BulkAction[Any]]] = ()
+    """What can be done to many rows at once."""
     thumbnail: ClassVar[Literal["picture", "initials"]] = "initials"
     excerpt_of: ClassVar[str | None] = None
     """The text a list shows a piece of, when a search found the row by that."""
@@ -92,11 +107,14 @@ class ServiceView(ModelView):
     """The columns that can be changed in the list, and what they are typed into."""
     side_fields: ClassVar[Sequence[str]] = ()
     """The form fields that stand beside the others where there is room."""
+    bin: ClassVar[type[Bin] | None] = None
+    """The service once more, if it has a bin; without one, deleting is final."""
+    bin_columns: ClassVar[Sequence[Column]] = ()
     can_export = False  # sqladmin's export ignores the filters and loads every row
     can_import = False  # sqladmin's import goes around the service
 
     def allows(self, actor: Actor, action: str, row: Any | None = None) -> bool:
-        """May this actor "list", see "details", "create", "edit", "delete" (this row) or use "bulk" actions?
+        """May this actor "list", see "details", "create", "edit" or "delete" (this row)?
 
         It decides which buttons are shown. What is done, the service decides.
         """
@@ -142,6 +160,10 @@ class ServiceView(ModelView):
     def hints(self, *, is_new: bool) -> Mapping[str, str]:
         """A sentence below a form field, by the field's name."""
         return {}
+
+    def actions_of(self, actor: Actor) -> list[BulkAction[Any]]:
+        """What this actor may do to many rows at once."""
+        return [action for action in self.actions if action.may_run(actor)]
 
     async def form_class(self) -> type[Form]:
         """sqladmin's form for the model, scaffolded once: each scaffolding would add validators again."""

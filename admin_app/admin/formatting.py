@@ -27,8 +27,12 @@ def ago(value: datetime) -> str:
         return f"{int(seconds // MINUTE)} min ago"
     if seconds < DAY:
         return f"{int(seconds // HOUR)} h ago"
-    day = value.astimezone(UTC)
-    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+    return day(value)
+
+
+def day(value: datetime) -> str:
+    value = value.astimezone(UTC)
+    return f"{value.day} {MONTHS[value.month - 1]} {value.year}"
 
 
 def initials(name: str) -> str:
@@ -40,5 +44,6 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "money": money,
     "exact_time": exact_time,
     "ago": ago,
+    "day": day,
     "initials": initials,
 }

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from wtforms import Field, Form
 
 from admin_app.errors import AppError, InvalidInput
+from admin_app.security.body_limit import MAX_SELECTION_BYTES
 
 VERSION = "version"
 KEY = "key"
@@ -35,7 +36,7 @@ async def read(request: Request) -> FormData:
     body may claim to have: Python knows some that fail in ways of their own, or decode to lone surrogates.
     """
     try:
-        form = await request.form(max_files=0, max_fields=MAX_FIELDS)
+        form = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_SELECTION_BYTES)
         for item in form.multi_items():
             "".join(map(str, item)).encode()
     except UnicodeError:

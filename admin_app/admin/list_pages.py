@@ -10,7 +10,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from admin_app.actor import Actor, Source
+from admin_app.actor import Source
 from admin_app.admin import actions, forms
 from admin_app.admin.authentication import READ_SECONDS
 from admin_app.admin.base_view import ServiceView
@@ -19,14 +19,17 @@ from admin_app.admin.highlight import Highlight
 from admin_app.admin.listing import (
     address,
     columns_of,
+    conditions,
     filter_groups,
     list_page,
     parameters,
     spoken,
+    spoken_conditions,
     with_preferences,
 )
 from admin_app.admin.pages import MAX_BACK_LENGTH, Pages, actor_of, preferences_of, row_id_of, signed_in
 from admin_app.admin.rows import Rows
+from admin_app.bulk.service import OperationService
 from admin_app.domains.users.service import UserService
 from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, TooSlow
 from admin_app.filters import parse_text
@@ -45,7 +48,7 @@ TOO_MANY_TO_COUNT = f"Counting took more than {COUNT_SECONDS:.0f} seconds, so it
 class ListPages(Pages):
     @signed_in
     async def show(self, request: Request) -> Response:
-        view, actor = self._listed(request)
+        view, actor = self._allowed(request, "list")
         listing = view.service.listing
         given = request.query_params.multi_items()
         context: dict[str, Any] = {
@@ -80,7 +83,7 @@ class ListPages(Pages):
             "order": (asked.sort, asked.descending),
             "chosen_columns": shown.columns,
             "sizes": PAGE_SIZES,
-            "may_bulk": rows.may_bulk,
+            "actions": view.actions_of(actor),
             "saved_views": [item for item in preferences_of(request).views if item.list == view.identity],
         }
         return self._page(request, "list.html", context)
@@ -88,7 +91,7 @@ class ListPages(Pages):
     @signed_in
     async def count(self, request: Request) -> Response:
         """How many rows the conditions of a list find: quickly and roughly, or with `exactly` for sure."""
-        view, actor = self._listed(request)
+        view, actor = self._allowed(request, "list")
         given = [item for item in request.query_params.multi_items() if item[0] != "exactly"]
         exactly = request.query_params.get("exactly") == "1"
         query = self._query(view, given).first_page()
@@ -102,7 +105,7 @@ class ListPages(Pages):
     @signed_in
     async def facets(self, request: Request) -> Response:
         """How many rows each choice of a filter would show, as far as that is quickly told."""
-        view, actor = self._listed(request)
+        view, actor = self._allowed(request, "list")
         query = self._query(view, request.query_params.multi_items()).first_page()
         async with self._reading(request) as session:
             found = await view.service(session, actor).facets(query)
@@ -113,7 +116,7 @@ class ListPages(Pages):
 
     @signed_in
     async def suggest(self, request: Request) -> Response:
-        view, actor = self._listed(request)
+        view, actor = self._allowed(request, "list")
         term = _term(request)
         async with self._reading(request) as session:
             found = await view.suggest(session, actor, request.query_params.get("name", ""), term)
@@ -123,9 +126,7 @@ class ListPages(Pages):
 
     @signed_in
     async def ajax_lookup(self, request: Request) -> Response:
-        view, actor = self._view(request), actor_of(request)
-        if not view.allows(actor, "create"):
-            raise Forbidden
+        view, actor = self._allowed(request, "create")
         term = _term(request)
         async with self._reading(request) as session:
             found = await view.lookup(session, actor, request.query_params.get("name", ""), term)
@@ -136,7 +137,7 @@ class ListPages(Pages):
     @signed_in
     async def inline(self, request: Request) -> Response:
         """Change some fields of a row where it stands. The answer is the row as it is now, as HTML."""
-        view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
+        (view, actor), row_id = self._allowed(request, "edit"), row_id_of(request)
         posted = await forms.read(request)
         try:
             names = tuple(name for name in view.inline_fields if name in posted)
@@ -162,21 +163,31 @@ class ListPages(Pages):
 
     @signed_in
     async def bulk(self, request: Request) -> Response:
-        view, actor = self._view(request), actor_of(request)
-        if not view.allows(actor, "bulk"):
+        """Draft an operation on the chosen rows, or on all of the list; leads to the question whether to."""
+        view, actor = self._allowed(request, "list")
+        if not view.actions_of(actor):
             raise Forbidden
         posted = await forms.read(request)
-        active, row_ids = actions.action_of(posted), actions.selection_of(posted)
+        action = actions.action_of(posted)
+        is_all = posted.get("all") == "1"
+        asked = self._back(view, posted)
+        row_ids = [] if is_all else actions.selection_of(posted)
         async with self._changing(request) as (session, actor):
-            service = view.service(session, actor.acting_by(Source.BULK))
-            outcome = await service.set_active(row_ids, active)
-        flash(request, actions.sentence(outcome, active), "warning" if outcome.refused else "success")
-        return RedirectResponse(self._list_url(view, posted.get("back")), status_code=303)
+            service = OperationService(session, actor)
+            if is_all:
+                query = urlencode(conditions(asked))
+                draft = await service.draft_of_query(
+                    view.identity, action, query, spoken_conditions(view, asked)
+                )
+            else:
+                draft = await service.draft_of_rows(view.identity, action, row_ids)
+        back = f"?{urlencode({'back': posted['back']})}" if posted.get("back") else ""
+        return RedirectResponse(f"{self.site.base_url}/operation/details/{draft.id}{back}", status_code=303)
 
     @signed_in
     async def prefer(self, request: Request) -> Response:
         """Remember the page size or the columns this person wants here."""
-        view, _ = self._listed(request)
+        view, _ = self._allowed(request, "list")
         posted = await forms.read(request)
         size, columns = _size(posted), _columns(view, posted)
         if size is None and columns is None:
@@ -195,7 +206,7 @@ class ListPages(Pages):
     @signed_in
     async def save_view(self, request: Request) -> Response:
         """Keep the filters, the order and the columns of a list under a name, in place of what had it."""
-        view, _ = self._listed(request)
+        view, _ = self._allowed(request, "list")
         posted = await forms.read(request)
         name = " ".join(str(posted.get("name", "")).split())
         if not name or len(name) > MAX_VIEW_NAME or not name.isprintable():
@@ -216,7 +227,7 @@ class ListPages(Pages):
 
     @signed_in
     async def delete_view(self, request: Request) -> Response:
-        view, _ = self._listed(request)
+        view, _ = self._allowed(request, "list")
         posted = await forms.read(request)
         try:
             view_id = UUID(str(posted.get("id", "")))
@@ -237,17 +248,11 @@ class ListPages(Pages):
             found_by=Highlight(words(shown.search)) if shown.search else None,
             base=f"{self.site.base_url}/{view.identity}",
             back=urlencode({"back": here}) if here else "",
-            may_bulk=view.allows(actor, "bulk"),
+            may_bulk=bool(view.actions_of(actor)),
         )
 
     def _liked(self, request: Request, view: ServiceView, asked: ListQuery) -> ListQuery:
         return with_preferences(asked, preferences_of(request).of_list(view.identity), view)
-
-    def _listed(self, request: Request) -> tuple[ServiceView, Actor]:
-        view, actor = self._view(request), actor_of(request)
-        if not view.allows(actor, "list"):
-            raise Forbidden
-        return view, actor
 
     def _query(self, view: ServiceView, given: Sequence[tuple[str, str]]) -> ListQuery:
         return view.service.listing.parse(given, [column.name for column in view.columns])

@@ -49,6 +49,8 @@ class ListPage:
     query_string: str
     conditions_string: str
     """The query without page and page size: what a saved view keeps, and what is counted."""
+    conditions: str
+    """The part of the query that decides which rows there are."""
     has_many_pages: bool
 
 
@@ -89,6 +91,7 @@ def list_page(rows: Rows, asked: ListQuery, shown: ListQuery, page: Page, path: 
         size=shown.size,
         query_string=urlencode(parameters(listing, asked)),
         conditions_string=urlencode(parameters(listing, replace(asked, cursor=None, size=None))),
+        conditions=urlencode(conditions(asked)),
         has_many_pages=bool(page.previous or page.next or shown.size != PAGE_SIZES[0]),
     )
 
@@ -118,10 +121,7 @@ def address(listing: Listing[Any], query: ListQuery, path: str) -> str:
 
 def parameters(listing: Listing[Any], query: ListQuery) -> list[tuple[str, str]]:
     """The query as URL parameters; what is the default is left out."""
-    found: list[tuple[str, str]] = []
-    if query.search:
-        found.append(("search", query.search))
-    found.extend(query.filters.items())
+    found = conditions(query)
     if (query.sort, query.descending) != listing.default_sort:
         found += [("sortBy", query.sort), ("sort", "desc" if query.descending else "asc")]
     if query.columns:
@@ -131,6 +131,17 @@ def parameters(listing: Listing[Any], query: ListQuery) -> list[tuple[str, str]]
     if query.cursor is not None:
         found.append(("cursor", listing.encode(query.cursor, query)))
     return found
+
+
+def conditions(query: ListQuery) -> list[tuple[str, str]]:
+    """Only what decides which rows there are."""
+    return [*([("search", query.search)] if query.search else []), *query.filters.items()]
+
+
+def spoken_conditions(view: ServiceView, query: ListQuery) -> str:
+    """All rows these conditions find, in words."""
+    parts = [chip.text for chip in _chips(view.service.listing, query, lambda _: "")]
+    return " · ".join(parts) if parts else f"All {view.name_plural.lower()}"
 
 
 def _heading(

@@ -15,7 +15,7 @@ from admin_app.actor import Actor
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.database import Database, limit_time
-from admin_app.errors import NotFound
+from admin_app.errors import Forbidden, NotFound
 from admin_app.preferences import Preferences
 from admin_app.security.cross_site import SAFE_METHODS
 
@@ -74,15 +74,22 @@ class Pages:
         async with self._database.transaction() as session:
             yield session, await self.site.door.confirm(session, request)
 
+    def _allowed(self, request: Request, action: str) -> tuple[ServiceView, Actor]:
+        """The view, if this actor's role may do such a thing there at all."""
+        view, actor = self._view(request), actor_of(request)
+        if not view.allows(actor, action):
+            raise Forbidden
+        return view, actor
+
     async def _require_changeable(self, request: Request, view: ServiceView, row_id: UUID) -> None:
         """Before telling what is wrong with a form: whoever may not change the row learns nothing of it."""
         async with self._reading(request) as session:
             await view.service(session, actor_of(request)).get_changeable(row_id)
 
-    def _list_url(self, view: ServiceView, back: object = None) -> str:
-        """The list, as it was left when `back` is the query its links carried."""
+    def _list_url(self, view: ServiceView, back: object = None, page: str = "list") -> str:
+        """The list (or the bin), as it was left when `back` is the query its links carried."""
         query = f"?{back}" if isinstance(back, str) and back and len(back) <= MAX_BACK_LENGTH else ""
-        return f"{self.site.base_url}/{view.identity}/list{query}"
+        return f"{self.site.base_url}/{view.identity}/{page}{query}"
 
     def _page(self, request: Request, template: str, context: dict[str, Any], status: int = 200) -> Response:
         return render(self.site, request, template, context, status)

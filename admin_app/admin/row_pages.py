@@ -12,7 +12,7 @@ from admin_app.admin import forms
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
-from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.errors import AppError, Conflict, InvalidInput, NotFound
 from admin_app.submissions import AlreadySubmitted
 
 
@@ -34,9 +34,7 @@ class RowPages(Pages):
 
     @signed_in
     async def create(self, request: Request) -> Response:
-        view, actor = self._view(request), actor_of(request)
-        if not view.allows(actor, "create"):
-            raise Forbidden
+        view, actor = self._allowed(request, "create")
         names = view.form_fields(actor)
         form_class = await view.form_class()
         if request.method != "POST":
@@ -54,7 +52,7 @@ class RowPages(Pages):
 
     @signed_in
     async def edit(self, request: Request) -> Response:
-        view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
+        (view, actor), row_id = self._allowed(request, "edit"), row_id_of(request)
         names, form_class = view.form_fields(actor), await view.form_class()
         if request.method != "POST":
             async with self._reading(request) as session:
@@ -90,7 +88,7 @@ class RowPages(Pages):
     @signed_in
     async def delete(self, request: Request) -> Response:
         """GET asks, POST deletes."""
-        view, row_id = self._view(request), row_id_of(request)
+        (view, _), row_id = self._allowed(request, "delete"), row_id_of(request)
         if request.method != "POST":
             return await self._delete_page(request, view, row_id, request.query_params.get("back"))
         posted = await forms.read(request)
@@ -104,7 +102,8 @@ class RowPages(Pages):
                 title = str(await view.service(session, actor).delete(row_id, expected_version=version))
         except Conflict as error:
             return await self._delete_page(request, view, row_id, posted.get("back"), error)
-        flash(request, f"{view.name} “{short(title)}” was deleted.")
+        outcome = f"is in the bin for {view.bin.bin_days} days" if view.bin else "was deleted"
+        flash(request, f"{view.name} “{short(title)}” {outcome}.")
         return RedirectResponse(self._list_url(view, posted.get("back")), status_code=303)
 
     async def _create_once(

@@ -96,6 +96,9 @@ class Rows:
                 return (
                     f'<td class="cell-state"{field}{raw}><span class="badge badge-{look}">{text}</span></td>'
                 )
+            case "status":
+                text, look = value
+                return f'<td class="cell-state"><span class="badge badge-{look}">{escape(text)}</span></td>'
             case "role":
                 return f'<td class="cell-role"{label}>{escape(value.value.capitalize())}</td>'
             case "id":

@@ -16,12 +16,16 @@ from admin_app.admin import error_pages, forms
 from admin_app.admin.assets import Assets
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
+from admin_app.admin.bin_pages import BinPages
 from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
+from admin_app.admin.operation_pages import OperationPages
+from admin_app.admin.operations import OperationAdmin
 from admin_app.admin.pages import Pages, actor_of, render, signed_in
+from admin_app.admin.password_page import PasswordPage
 from admin_app.admin.quick_search import QuickSearch
 from admin_app.admin.row_pages import RowPages
 from admin_app.config import Settings
@@ -35,7 +39,7 @@ BASE_URL = "/admin"
 HERE = Path(__file__).parent
 STATIC = HERE.parent / "static"
 WRONG_SIGN_IN = "E-mail or password is wrong."
-VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin)
+VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin, OperationAdmin)
 
 
 class StartPage(Pages):
@@ -68,7 +72,8 @@ class AppAdmin(Admin):
         assets = Assets(STATIC, f"{BASE_URL}/statics")
         self.environment = environment()
         self.environment.globals |= {"admin": self, "asset": assets.url}
-        lists, rows = ListPages(self), RowPages(self)
+        lists, rows, deleted = ListPages(self), RowPages(self), BinPages(self)
+        operations = OperationPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
@@ -76,6 +81,13 @@ class AppAdmin(Admin):
             Route("/search", QuickSearch(self).show, name="search"),
             Route("/login", self.login, name="login", methods=both),
             Route("/logout", self.logout, name="logout", methods=post),
+            Route("/password", PasswordPage(self).show, name="password", methods=both),
+            Route("/operation/details/{pk}", operations.show, name="operation"),
+            Route("/operation/live/{pk}", operations.live, name="operation_live"),
+            Route("/operation/confirm/{pk}", operations.confirm, name="operation_confirm", methods=post),
+            Route("/operation/cancel/{pk}", operations.cancel, name="operation_cancel", methods=post),
+            Route("/operation/retry/{pk}", operations.retry, name="operation_retry", methods=post),
+            Route("/operation/undo/{pk}", operations.undo, name="operation_undo", methods=post),
             Route("/{identity}/list", lists.show, name="list"),
             Route("/{identity}/count", lists.count, name="count"),
             Route("/{identity}/facets", lists.facets, name="facets"),
@@ -90,6 +102,8 @@ class AppAdmin(Admin):
             Route("/{identity}/details/{pk}", rows.details, name="details"),
             Route("/{identity}/edit/{pk}", rows.edit, name="edit", methods=both),
             Route("/{identity}/delete/{pk}", rows.delete, name="delete", methods=both),
+            Route("/{identity}/bin", deleted.show, name="bin"),
+            Route("/{identity}/restore/{pk}", deleted.restore, name="restore", methods=post),
         ]
         self.admin.router.routes = list(routes)
         # Paths without scheme and host are right behind any proxy, whatever it says of itself.

@@ -11,6 +11,9 @@ MAX_BODY_BYTES = 1_000_000
 MAX_ANONYMOUS_BODY_BYTES = 50_000
 """For pages open to everybody: a megabyte of percent signs takes the form parser more than a second."""
 
+MAX_SELECTION_BYTES = 4_000_000
+"""For a hundred thousand ids, one by one."""
+
 
 class TooLarge(AppError):
     status = 413
@@ -22,15 +25,20 @@ class TooLarge(AppError):
 class BodyLimitMiddleware:
     """Raises TooLarge by the announced length, or while reading a body that announced none."""
 
-    def __init__(self, app: ASGIApp, anonymous_paths: Collection[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, anonymous_paths: Collection[str] = (), selection_paths: Collection[str] = ()
+    ) -> None:
         self._app = app
-        self._anonymous_paths = anonymous_paths
+        self._limits = {
+            **dict.fromkeys(anonymous_paths, MAX_ANONYMOUS_BODY_BYTES),
+            **dict.fromkeys(selection_paths, MAX_SELECTION_BYTES),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_ANONYMOUS_BODY_BYTES if scope["path"] in self._anonymous_paths else MAX_BODY_BYTES
+        limit = self._limits.get(scope["path"], MAX_BODY_BYTES)
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
             raise TooLarge(limit)

@@ -17,8 +17,8 @@ _decoy = _hasher.hash("a password nobody has")
 
 
 async def hash_password(password: str) -> str:
-    async with hashing_slot:
-        return await anyio.to_thread.run_sync(_hasher.hash, password)
+    """To be called in a `hashing_slot`."""
+    return await anyio.to_thread.run_sync(_hasher.hash, password)
 
 
 async def verify_password(password: str, password_hash: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -51,9 +52,9 @@ async def end_session(session: AsyncSession, token: str) -> None:
     await session.execute(delete(AuthSession).where(AuthSession.token_hash == hash_token(token)))
 
 
-async def end_sessions_of(session: AsyncSession, user_id: UUID) -> None:
-    """Sign this person out everywhere, in the transaction of the change that demands it."""
-    await session.execute(delete(AuthSession).where(AuthSession.user_id == user_id))
+async def end_sessions_of(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
+    """Sign these people out everywhere, in the transaction of the change that demands it."""
+    await session.execute(delete(AuthSession).where(AuthSession.user_id.in_(user_ids)))
 
 
 async def touch(session: AsyncSession, token: str) -> None:

@@ -18,7 +18,7 @@ for (const form of document.querySelectorAll("[data-drop-empty]")) {
   });
 }
 
-// Panels close by Escape, and when something else is clicked.
+// Panels close by Escape, and when something else is clicked or the keyboard leaves them.
 const panels = [...document.querySelectorAll("[data-panel]")];
 document.addEventListener("click", (event) => {
   for (const panel of panels) if (!panel.contains(event.target)) panel.open = false;
@@ -28,6 +28,9 @@ for (const panel of panels) {
     if (event.key !== "Escape" || !panel.open) return;
     panel.open = false;
     panel.querySelector("summary").focus();
+  });
+  panel.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget && !panel.contains(relatedTarget)) panel.open = false;
   });
 }
 
@@ -61,6 +64,8 @@ for (const place of document.querySelectorAll("[data-count]")) {
     place.removeAttribute("aria-busy");
     if (told) {
       text.textContent = told.text;
+      delete text.dataset.countOpen;
+      document.dispatchEvent(new Event("counted"));
       button.hidden = told.exact;
     } else if (exactly) {
       button.textContent = "Counting took too long";
@@ -71,30 +76,91 @@ for (const place of document.querySelectorAll("[data-count]")) {
   if ("countOpen" in text.dataset) count(false);
 }
 
-// The selection: all rows of the page at once, a range with Shift, and no buttons while nothing is selected.
+// The selection: all rows of the page at once, a range with Shift, and what was ticked on other pages of the
+// same search. Or everything that matches, however many rows that is.
+const EVERYTHING = "all";
 for (const form of document.querySelectorAll("[data-selection]")) {
   const all = form.querySelector("[data-select-all]");
   if (!all) continue;
   const bar = form.querySelector("[data-selection-bar]");
   const count = form.querySelector("[data-selection-count]");
+  const none = form.querySelector("[data-select-none]");
+  const matching = form.querySelector("[data-select-matching]");
+  const everything = form.querySelector("[data-all]");
+  const actions = form.querySelector("[data-actions]");
+  const opener = actions.querySelector("summary");
+  const total = document.querySelector("[data-count-text]");
+  const hasMore = document.querySelector(".pager") !== null;
   const boxes = () => [...form.querySelectorAll("input[name=ids]")];
+  const key = `selection:${location.pathname}?${bar.dataset.conditions}`;
+  let chosen = new Set();
   let last = null;
-  const update = () => {
-    const checked = boxes().filter((box) => box.checked).length;
-    all.checked = checked === boxes().length;
-    all.indeterminate = checked > 0 && !all.checked;
-    count.textContent = checked === 0 ? "Nothing selected" : `${checked} selected`;
-    for (const button of bar.querySelectorAll("button")) button.disabled = checked === 0;
+
+  // How many match: " 1,054" when it is exact, else ", about 52,000"; nothing before it is counted.
+  const told = () => {
+    if ("countOpen" in total.dataset) return ["", ""];
+    const text = total.textContent;
+    return text.startsWith("about") ? ["", `, ${text}`] : [` ${text}`, ""];
+  };
+  const say = () => {
+    const [exact, about] = told();
+    if (everything.checked) return `All${exact} selected${about}`;
+    if (chosen.size === 0) return "Nothing selected";
+    const elsewhere = chosen.size - boxes().filter((box) => box.checked).length;
+    const others = elsewhere ? `, ${elsewhere.toLocaleString("en")} of them on other pages` : "";
+    return `${chosen.size.toLocaleString("en")} selected${others}`;
+  };
+  const show = () => {
+    const here = boxes().filter((box) => box.checked).length;
+    all.checked = here > 0 && here === boxes().length;
+    all.indeterminate = here > 0 && !all.checked;
+    if (count.textContent !== say()) count.textContent = say(); // it is read aloud
+    const [exact, about] = told();
+    matching.querySelector("[data-exact]").textContent = exact;
+    matching.querySelector("[data-about]").textContent = about;
+    matching.hidden = everything.checked || !hasMore;
+    const isEmpty = chosen.size === 0 && !everything.checked;
+    none.hidden = isEmpty;
+    if (isEmpty) actions.open = false;
+    opener.classList.toggle("is-off", isEmpty);
+    opener.ariaDisabled = isEmpty ? "true" : null;
+    opener.title = isEmpty ? "Select rows first" : "";
     for (const box of boxes()) box.closest("tr").classList.toggle("is-selected", box.checked);
+  };
+  const update = () => {
+    if (!everything.checked) for (const box of boxes()) chosen[box.checked ? "add" : "delete"](box.value);
+    const kept = everything.checked ? EVERYTHING : [...chosen];
+    if (kept.length === 0) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, JSON.stringify(kept));
+    show();
+  };
+  const select = (isEverything) => {
+    everything.checked = isEverything;
+    for (const box of boxes()) box.checked = isEverything;
+    chosen.clear();
+    update();
   };
   all.hidden = false;
   all.addEventListener("change", () => {
+    everything.checked = false;
     for (const box of boxes()) box.checked = all.checked;
     update();
+  });
+  none.addEventListener("click", () => {
+    select(false);
+    all.focus();
+  });
+  matching.addEventListener("click", () => {
+    select(true);
+    opener.focus();
+  });
+  opener.addEventListener("click", (event) => {
+    if (opener.ariaDisabled) event.preventDefault();
   });
   form.addEventListener("click", (event) => {
     const box = event.target;
     if (!box.matches("input[name=ids]")) return;
+    everything.checked = false;
     const rows = boxes();
     if (event.shiftKey && rows.includes(last)) {
       const [from, to] = [rows.indexOf(last), rows.indexOf(box)].sort((a, b) => a - b);
@@ -103,15 +169,31 @@ for (const form of document.querySelectorAll("[data-selection]")) {
     last = box;
     update();
   });
+  // The rows of other pages go along in one field; the boxes of this one speak for themselves.
+  form.addEventListener("formdata", (event) => {
+    const here = new Set(boxes().map((box) => box.value));
+    const elsewhere = [...chosen].filter((id) => !here.has(id));
+    if (elsewhere.length) event.formData.append("ids", elsewhere.join("."));
+  });
+  // Read anew whenever the page is shown: by the Back button it comes as it was left.
+  const restore = () => {
+    const kept = JSON.parse(sessionStorage.getItem(key) ?? "[]");
+    everything.checked = kept === EVERYTHING;
+    chosen = new Set(everything.checked ? [] : kept);
+    for (const box of boxes()) box.checked = everything.checked || chosen.has(box.value);
+    show();
+  };
   form.addEventListener("row-replaced", update);
-  window.addEventListener("pageshow", update);
-  update();
+  document.addEventListener("counted", show);
+  window.addEventListener("pageshow", restore);
+  restore();
+  count.ariaLive = "polite"; // from now on
 }
 
 // Changing a row where it stands. What was typed stays until the server has taken it.
 const REASONS = {
   401: "You are not signed in any more. Sign in in another tab, then save again.",
-  403: "Your role does not allow this.",
+  403: "Your role does not allow this, or you must choose a new password first.",
   404: "This is not here any more, or not yours to change.",
 };
 const UNREACHABLE = "This could not be saved. Check the connection and try again; nothing you typed is lost.";

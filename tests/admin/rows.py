@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import inspect, select
 
 from admin_app.audit import AuditEntry
+from admin_app.bulk.models import BulkOperation, State
 from admin_app.database import Base, Database
 from admin_app.outbox import RecordedEvent
 
@@ -29,7 +30,13 @@ async def history(database: Database, row_id: UUID) -> list[AuditEntry]:
     return await every(database, AuditEntry, row_id=row_id)
 
 
-async def traces(database: Database) -> list[UUID]:
-    """The ids of everything a change leaves behind: equal before and after means nothing was changed."""
+async def traces(database: Database) -> list[Any]:
+    """Everything a change leaves behind: equal before and after means nothing was changed or begun."""
     entries = [entry.id for entry in await every(database, AuditEntry)]
-    return entries + [event.id for event in await every(database, RecordedEvent)]
+    events = [event.id for event in await every(database, RecordedEvent)]
+    operations = [
+        (item.id, item.state, item.is_cancelling)
+        for item in await every(database, BulkOperation)
+        if item.state is not State.DRAFT
+    ]
+    return entries + events + operations

@@ -442,7 +442,7 @@ async def test_a_create_form_sent_again_after_its_product_was_deleted_says_so(
     [product] = await every(database, Product)
     await alice.post(delete(product), data=await open_form(alice, delete(product)))
     assert (await alice.post(CREATE, data=fields)).status_code == 409
-    assert await every(database, Product) == []
+    assert [row.id for row in await every(database, Product)] == [product.id]
 
 
 async def test_a_form_key_or_a_version_that_is_none_is_refused(
@@ -467,15 +467,14 @@ async def test_delete_asks_first_and_then_deletes(
     product = await make_product(cast.alice)
     alice = await sign_in("alice")
     fields = await open_form(alice, delete(product))
-    assert await load(database, Product, product.id) is not None
+    assert (await load(database, Product, product.id)).deleted_at is None
     response = await alice.post(delete(product), data=fields)
     assert (response.status_code, response.headers["location"]) == (303, LIST)
-    assert await load(database, Product, product.id) is None
-    entry = (await history(database, product.id))[-1]
-    assert (entry.action, entry.changes["name"]) == ("deleted", ["Balls to the Wall", None])
+    assert (await load(database, Product, product.id)).deleted_at is not None
+    assert [entry.action for entry in await history(database, product.id)] == ["created", "deleted"]
     [event] = await every(database, RecordedEvent, name="ProductDeleted")
     assert event.payload == {"product_ids": [str(product.id)]}
-    assert notices(parse(await alice.get(LIST))) == ["Product “Balls to the Wall” was deleted."]
+    assert notices(parse(await alice.get(LIST))) == ["Product “Balls to the Wall” is in the bin for 30 days."]
     assert (await alice.post(delete(product), data=fields)).status_code == 404
 
 
@@ -509,7 +508,7 @@ async def test_a_deletion_and_changes_at_the_same_time_end_in_one_of_them(
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) <= {303, 404, 409}, statuses
         saved = await load(database, Product, product.id)
-        if saved is None:
+        if saved.deleted_at is not None:
             assert sorted([statuses[1], statuses[3]]) == [303, 404]
         else:
             assert saved.name == "Changed"

@@ -52,6 +52,7 @@ LIST_PARAMETERS = {
     "/admin/product/ajax/lookup": ["name", "term"],
     "/admin/user/ajax/lookup": ["name", "term"],
     "/admin/login": ["next"],
+    "/admin/password": ["next"],
     "/admin/": ["any"],
     "/": ["any"],
     "/live": ["any"],
@@ -63,6 +64,7 @@ USER = {
     "role": "support",
     "password": "",
     "is_active": "true",
+    "must_change_password": "false",
     "save": "",
 }
 
@@ -73,6 +75,7 @@ def forms(product_id: object, user_id: object) -> dict[str, dict[str, str]]:
         "/admin/product/create": PRODUCT | {"key": str(uuid4())},
         f"/admin/product/edit/{product_id}": PRODUCT | {"version": "1"},
         f"/admin/product/delete/{product_id}": {"version": "1"},
+        f"/admin/product/restore/{product_id}": {"back": "search=x"},
         "/admin/product/bulk": {"ids": str(product_id), "action": "activate", "back": "search=x"},
         f"/admin/product/inline/{product_id}": {
             "name": "x",
@@ -87,6 +90,7 @@ def forms(product_id: object, user_id: object) -> dict[str, dict[str, str]]:
         f"/admin/user/edit/{user_id}": USER | {"version": "1"},
         f"/admin/user/delete/{user_id}": {"version": "1"},
         "/admin/user/bulk": {"ids": str(user_id), "action": "activate", "back": "search=x"},
+        "/admin/password": {"current": "x", "new": "x", "repeated": "x", "next": ""},
         "/admin/logout": {"any": "x"},
     }
 

@@ -120,7 +120,8 @@ async def test_who_may_change_a_row_sees_its_buttons(
             "bulk": len(page.all("input", name="ids")),
             "buttons": [button.text for button in page.all("button", name="action")],
         }
-    buttons = ["Activate", "Deactivate"]
+    buttons = ["Activate…", "Deactivate…", "Change price…", "Set price…"]
+    buttons += ["Rebuild search index…", "Transfer to another owner…", "Delete…"]
     both = {own, foreign}
     assert seen == {
         "alice": {"edit": {own}, "delete": {own}, "new": True, "bulk": 2, "buttons": buttons},
@@ -297,16 +298,13 @@ async def test_a_page_that_has_emptied_leads_back_to_the_first(
     address = link(parse(await client.get(LIST, params={"is_active": "yes"})), "Next page")
     page = parse(await client.get(address or ""))
     selected = [box.attributes["value"] for box in page.all("input", name="ids")]
-    [form] = [form for form in page.all("form") if "data-selection" in form.attributes]
-    back = form.one("input", name="back").attributes["value"]
-    response = await client.post(
-        "/admin/product/bulk", data={"ids": selected, "action": "deactivate", "back": back}
-    )
-    assert response.headers["location"] == address
-    response = await client.get(response.headers["location"])
+    async with database.transaction() as session:
+        await session.execute(
+            text("UPDATE products SET is_active = false WHERE id = ANY (:ids)"), {"ids": selected}
+        )
+    response = await client.get(address or "")
     assert (response.status_code, response.headers["location"]) == (302, f"{LIST}?is_active=yes")
     page = parse(await client.get(response.headers["location"]))
-    assert notices(page) == ["5 deactivated."]
     assert len(titles_of(page)) == 25
 
 

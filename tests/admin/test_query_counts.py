@@ -53,6 +53,7 @@ async def test_each_page_stays_within_its_number_of_queries(
     own = products[0].id
     limits = {
         "/admin/": 1,
+        "/admin/password": 1,
         "/admin/product/list": 3,
         "/admin/product/list?search=balls+wall&owner=alice&is_active=yes&sortBy=name&sort=asc": 3,
         "/admin/product/list?cursor=last": 3,
@@ -60,6 +61,8 @@ async def test_each_page_stays_within_its_number_of_queries(
         f"/admin/product/edit/{own}": 2,
         f"/admin/product/delete/{own}": 2,
         "/admin/product/create": 1,
+        "/admin/product/bin": 2,
+        "/admin/product/bin?search=balls+alice": 3,
         "/admin/user/list": 3,
         "/admin/product/ajax/lookup?name=owner&term=a": 3,
     }

@@ -101,7 +101,12 @@ async def test_a_product_shows_its_price_its_state_and_its_owner(
 async def test_without_text_pages_and_views_are_offered(sign_in: SignIn) -> None:
     client = await sign_in("sam")
     for text in ("", "  "):
-        assert await find(client, text) == [("Page", "Home"), ("Page", "Products"), ("Page", "Users")]
+        assert await find(client, text) == [
+            ("Page", "Home"),
+            ("Page", "Products"),
+            ("Page", "Users"),
+            ("Page", "Operations"),
+        ]
 
 
 async def test_the_page_has_the_frame_and_the_fragment_has_not(sign_in: SignIn) -> None:

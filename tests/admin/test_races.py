@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import delete, text
 
 from admin_app.actor import Actor, Role
+from admin_app.bulk.models import Outcome
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import UserCreate, UserUpdate
 from admin_app.domains.users.service import UserService
 from admin_app.security.sessions import AuthSession
-from tests.admin.pages import notices, open_form, parse
+from tests.admin.pages import open_form
 from tests.admin.rows import history, load
+from tests.bulk.operations import Operations
 from tests.conftest import Cast, MakeProduct, SignIn
 
 
@@ -42,10 +44,13 @@ async def overtaken(database: Database, statement: str, **values: object) -> Asy
 RENAMED = "UPDATE products SET name = 'His', version = version + 1"
 GIVEN_AWAY = "UPDATE products SET owner_id = :bob, version = version + 1"
 GONE = "DELETE FROM products"
+IN_BIN = "UPDATE products SET deleted_at = now(), version = version + 1"
 
 
 @pytest.mark.parametrize("action", ["edit", "delete"])
-@pytest.mark.parametrize(("change", "status"), [(RENAMED, 409), (GIVEN_AWAY, 404), (GONE, 404)])
+@pytest.mark.parametrize(
+    ("change", "status"), [(RENAMED, 409), (GIVEN_AWAY, 404), (GONE, 404), (IN_BIN, 404)]
+)
 async def test_a_form_that_waited_for_another_change_does_not_undo_it(
     action: str,
     change: str,
@@ -65,21 +70,25 @@ async def test_a_form_that_waited_for_another_change_does_not_undo_it(
     response = await waiting
     assert response.status_code == status
     saved = await load(database, Product, product.id)
-    assert (saved.name if saved else None) == {RENAMED: "His", GIVEN_AWAY: product.name, GONE: None}[change]
+    expected = {RENAMED: "His", GIVEN_AWAY: product.name, GONE: None, IN_BIN: product.name}
+    assert (saved.name if saved else None) == expected[change]
     assert len(await history(database, product.id)) == 1
 
 
 async def test_a_bulk_change_that_waited_skips_what_was_given_away(
-    sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+    cast: Cast, database: Database, make_product: MakeProduct
 ) -> None:
     products = [await make_product(cast.alice, name=name) for name in ("Kept", "Given")]
-    alice = await sign_in("alice")
-    data = {"ids": [str(product.id) for product in products], "action": "deactivate"}
+    operations = Operations(database)
+    operation = await operations.start(cast.alice, "deactivate", [product.id for product in products])
+    await operations.run(1)
     async with overtaken(database, f"{GIVEN_AWAY} WHERE name = 'Given'", bob=cast.bob.id):
-        waiting = asyncio.create_task(alice.post("/admin/product/bulk", data=data))
-    response = await waiting
-    page = parse(await alice.get(response.headers["location"]))
-    assert notices(page) == ["1 deactivated, 1 skipped: not yours or gone."]
+        waiting = asyncio.create_task(operations.run())
+    await waiting
+    assert await operations.outcomes(operation) == {
+        products[0].id: (Outcome.DONE, None),
+        products[1].id: (Outcome.SKIPPED, "not yours"),
+    }
     assert (await load(database, Product, products[1].id)).is_active is True
 
 

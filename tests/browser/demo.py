@@ -1,5 +1,6 @@
 """A running demo, and Chromium to look at it with: for the browser tests and for the screenshots."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 
+import asyncpg
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -77,6 +80,33 @@ class Demo:
         page.get_by_label("Password").fill(self.passwords[email])
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url(f"{self.url}/")
+
+    @contextmanager
+    def locked(self, product_id: str) -> Iterator[None]:
+        """Whoever changes this product waits meanwhile: a bulk operation on it goes on running."""
+        is_locked, is_enough = Event(), Event()
+
+        async def hold() -> None:
+            connection = await asyncpg.connect(
+                host=str(self.data_dir / "postgres"), user="postgres", database="admin_app"
+            )
+            try:
+                async with connection.transaction():
+                    await connection.execute("SELECT FROM products WHERE id = $1 FOR UPDATE", product_id)
+                    is_locked.set()
+                    await asyncio.to_thread(is_enough.wait)
+            finally:
+                await connection.close()
+
+        # In a thread: Playwright keeps an event loop running in this one.
+        with ThreadPoolExecutor(1) as pool:
+            holding = pool.submit(asyncio.run, hold())
+            try:
+                assert is_locked.wait(STOP_SECONDS), "the product could not be locked"
+                yield
+            finally:
+                is_enough.set()
+                holding.result()
 
     def stop(self) -> float:
         """How many seconds it took."""

@@ -41,6 +41,7 @@ def as_root(page: Page) -> Iterator[str]:
         f"{LIST}?created_from=yesterday",
         product,
         product.replace("/details/", "/delete/"),
+        "/admin/product/bin?search=nothingofthekind",
         USERS,
         of_first(page, f"{USERS}?search=alice", "details"),
         of_first(page, f"{USERS}?search=alice", "edit"),
@@ -64,6 +65,40 @@ def as_root(page: Page) -> Iterator[str]:
     page.get_by_role("button", name="Save and continue editing").click()
     expect(page.get_by_role("status")).to_be_visible()
     yield "a message"
+    page.goto(product.replace("/details/", "/delete/"))
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/list*")
+    page.goto("/admin/product/bin")
+    yield "the bin"
+    page.get_by_role("button", name="Restore").first.click()
+    expect(page.get_by_role("status")).to_contain_text("was restored.")
+
+
+def of_an_operation(page: Page) -> Iterator[str]:
+    page.goto(f"{LIST}?mine=yes")
+    yield "a list with nothing selected"
+    for number in (0, 1):
+        page.locator("input[name=ids]").nth(number).check()
+    page.locator("summary", has_text="Actions").click()
+    yield "the actions"
+    page.get_by_role("button", name="Change price").click()
+    change = page.get_by_label("Change", exact=True)
+    change.fill("-100")
+    change.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "a question with errors"
+    change.fill("3")
+    change.press("Enter")
+    expect(page.locator(".sample-title")).to_have_count(2)
+    yield "a question"
+    page.get_by_role("button", name="Change price: 2 products").click()
+    expect(page.locator("h1 .badge")).to_have_text("Finished", timeout=15_000)
+    yield "an operation"
+    page.get_by_role("link", name="Skipped").click()
+    yield "an operation, without rows of the outcome"
+    page.goto("/admin/operation/list")
+    expect(page.locator("tbody tr").first).to_be_visible()
+    yield "operations"
 
 
 def as_alice(page: Page) -> Iterator[str]:
@@ -71,9 +106,11 @@ def as_alice(page: Page) -> Iterator[str]:
         page,
         "/admin/",
         "/admin/search?q=bamboo",
+        "/admin/password",
         "/admin/product/create",
         of_first(page, f"{LIST}?owner=bob@demo.example", "details"),
     )
+    yield from of_an_operation(page)
     page.goto(f"{LIST}?search=candle&is_active=yes")
     page.locator("input[name=ids]").first.check()
     page.locator("summary").first.click()

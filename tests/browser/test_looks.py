@@ -45,6 +45,7 @@ def pages(page: Page, product: str) -> Iterator[str]:
         "/admin/product/details/nothing",
         "/admin/user/list",
         "/admin/user/create",
+        "/admin/password",
     ):
         page.goto(path)
         yield path
@@ -62,9 +63,15 @@ def pages(page: Page, product: str) -> Iterator[str]:
     page.get_by_text("Filters", exact=True).click()
     yield "a list with rows selected and filters open"
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Activate", exact=True).click()
+    yield from of_an_operation(page)
+    page.goto(f"/admin/product/delete/{product}")
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/list*")
     expect(page.get_by_role("status")).to_be_visible()
     yield "a message"
+    page.goto("/admin/product/bin")
+    expect(page.get_by_role("button", name="Restore Unbreakable")).to_be_visible()
+    yield "the bin"
     page.context.clear_cookies()
     page.goto("/admin/login")
     yield "sign-in"
@@ -73,6 +80,29 @@ def pages(page: Page, product: str) -> Iterator[str]:
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
     yield "sign-in refused"
+
+
+def of_an_operation(page: Page) -> Iterator[str]:
+    page.goto("/admin/product/list?search=unbreakable")
+    page.locator("input[name=ids]").first.check()
+    page.locator("summary", has_text="Actions").click()
+    yield "the actions"
+    page.get_by_role("button", name="Change price").click()
+    change = page.get_by_label("Change", exact=True)
+    change.fill("-100")
+    change.press("Enter")
+    expect(page.locator(".field-error")).to_be_visible()
+    yield "a question with errors"
+    change.fill("-50")
+    change.press("Enter")
+    expect(page.locator(".sample-title")).to_have_count(1)
+    yield "a question"
+    page.get_by_role("button", name="Change price: 1 product").click()
+    expect(page.locator("h1 .badge")).to_have_text("Finished", timeout=15_000)
+    yield "an operation"
+    page.goto("/admin/operation/list")
+    expect(page.locator("tbody tr").first).to_contain_text("Change price")
+    yield "operations"
 
 
 def test_every_page_fits_and_can_be_read_at_every_size_in_both_themes(
@@ -119,4 +149,4 @@ def test_the_table_header_and_the_actions_stay_in_view_on_a_long_page(open_page:
     page.goto("/admin/product/list?pageSize=100")
     page.locator("tbody tr").nth(60).scroll_into_view_if_needed()
     expect(page.get_by_role("columnheader", name="Price")).to_be_in_viewport(ratio=1)
-    expect(page.get_by_role("button", name="Deactivate")).to_be_in_viewport(ratio=1)
+    expect(page.locator("summary", has_text="Actions")).to_be_in_viewport(ratio=1)

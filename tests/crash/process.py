@@ -1,7 +1,8 @@
 """A relay or a worker that signals itself at a named step: `python -m tests.crash.process STEP SIGNAL`.
 
 The step tells which of the two it is. With the step "relay" or "worker" nothing happens to it. What to
-connect to comes from the environment, as for the application itself.
+connect to comes from the environment, as for the application itself; so do BULK_CHUNK, the rows a worker
+changes at once, and BULK_IDLE_SECONDS, after which PostgreSQL gives up on a worker that is frozen.
 """
 
 import asyncio
@@ -9,11 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from saq.queue.redis import RedisQueue
 
 from admin_app import outbox, relay, worker
+from admin_app.bulk import items, runner
+from admin_app.bulk.runner import BulkRunner
 from admin_app.config import load_settings
 from admin_app.relay import Relay
 from admin_app.worker import Deliverer
@@ -44,9 +48,16 @@ WORKER_STEPS = {
     "worker has marked it done": Step("after", outbox, "mark_done"),
     "worker has committed effect and mark": Step("after", Deliverer, "_run"),
 }
+BULK_STEPS = {
+    "worker has written the rows down but not committed": Step("after", items, "freeze"),
+    "worker has committed the rows it wrote down": Step("after", BulkRunner, "step"),
+    "worker has changed rows but not told so": Step("before", items, "conclude"),
+    "worker has told what it changed but not committed": Step("after", items, "conclude"),
+}
+STEPS = RELAY_STEPS | WORKER_STEPS | BULK_STEPS
 NOTHING = (None, 0, False, [])
 """What these functions return when they found nothing to do; all others always have something to do."""
-MAY_BE_IDLE = {"lock_due", "hand_over", "dequeue", "begin_try"}
+MAY_BE_IDLE = {"lock_due", "hand_over", "dequeue", "begin_try", "step"}
 
 
 def arm(step: Step, strike: Callable[[], None]) -> None:
@@ -71,9 +82,12 @@ def arm(step: Step, strike: Callable[[], None]) -> None:
 
 
 async def main(step: str, signal_name: str) -> None:
-    if step in RELAY_STEPS | WORKER_STEPS:
+    if step in STEPS:
         number = signal.Signals[signal_name]
-        arm((RELAY_STEPS | WORKER_STEPS)[step], lambda: os.kill(os.getpid(), number))
+        arm(STEPS[step], lambda: os.kill(os.getpid(), number))
+    if chunk := os.environ.get("BULK_CHUNK"):
+        worker.BulkRunner = partial(BulkRunner, chunk=int(chunk))
+    runner.IDLE_SECONDS = int(os.environ.get("BULK_IDLE_SECONDS", runner.IDLE_SECONDS))
     settings = load_settings()
     if step == "relay" or step in RELAY_STEPS:
         await relay.run(settings)

@@ -1,14 +1,16 @@
 """The ranked index: what the worker puts in, in any order, and what is found."""
 
 import asyncio
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import false, select, update
 
 from admin_app.actor import Actor
+from admin_app.bulk.changes import Change
 from admin_app.database import Database
 from admin_app.domains.products import tasks
 from admin_app.domains.products.models import ProductSearchDocument
@@ -55,11 +57,34 @@ class TestIndex:
     ) -> None:
         rows = [await make_product(cast.alice) for _ in range(3)]
         async with products(cast.alice) as service:
-            await service.set_active([row.id for row in rows], False)
+            change = Change({"is_active": false()})
+            await service.change_many({row.id: row.version for row in rows}, change)
         await work(database)
         async with products(cast.sam) as service:
             for row in rows:
                 assert (await service.get_details(row.id)).is_indexed
+
+    async def test_words_are_not_looked_for_again_where_they_have_not_changed(
+        self,
+        cast: Cast,
+        make_product: MakeProduct,
+        products: Products,
+        database: Database,
+        statements: list[str],
+    ) -> None:
+        product = await make_product(cast.alice, name="Overkill")
+        await work(database)
+        changes = ((ProductUpdate(price=Decimal(7)), False), (ProductUpdate(name="Bomber"), True))
+        for change, is_read in changes:
+            async with products(cast.alice) as service:
+                await service.update(product.id, change)
+            statements.clear()
+            await work(database)
+            assert any("search_vector" in statement for statement in statements) is is_read
+            async with products(cast.sam) as service:
+                assert (await service.get_details(product.id)).is_indexed
+                found = await service.search_products("Bomber" if is_read else "Overkill")
+                assert [row.id for row in found] == [product.id]
 
     @pytest.mark.parametrize(
         "words",

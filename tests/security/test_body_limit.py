@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from admin_app.database import Database
-from admin_app.security.body_limit import MAX_BODY_BYTES
+from admin_app.security.body_limit import MAX_BODY_BYTES, MAX_SELECTION_BYTES
 from tests.admin.pages import open_form, parse
 from tests.admin.rows import traces
 from tests.conftest import Cast, SignIn
@@ -24,13 +24,15 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not(
 ) -> None:
     alice = await sign_in("alice")
     before = await traces(database)
-    for address in ("/admin/product/create", "/admin/product/bulk", "/admin/login"):
-        announced = await alice.post(address, content=b"x" * (MAX_BODY_BYTES + 1), headers=FORM)
-        streamed = await alice.post(address, content=pieces(MAX_BODY_BYTES + 1), headers=FORM)
+    limits = {"/admin/product/bulk": "4,000,000", "/admin/login": "50,000"}
+    for address in ("/admin/product/create", *limits):
+        number = MAX_SELECTION_BYTES if address.endswith("/bulk") else MAX_BODY_BYTES
+        announced = await alice.post(address, content=b"x" * (number + 1), headers=FORM)
+        streamed = await alice.post(address, content=pieces(number + 1), headers=FORM)
         assert "transfer-encoding" in streamed.request.headers
         for response in (announced, streamed):
             assert response.status_code == 413, address
-            limit = "50,000" if address == "/admin/login" else "1,000,000"
+            limit = limits.get(address, "1,000,000")
             assert f"send at most {limit} bytes" in parse(response).text
     assert await traces(database) == before
 

@@ -107,10 +107,12 @@ async def test_another_site_changes_nothing_with_the_cookie_of_somebody_signed_i
         "/admin/product/create",
         f"/admin/product/edit/{row.id}",
         f"/admin/product/delete/{row.id}",
+        f"/admin/product/restore/{row.id}",
         "/admin/product/bulk",
         f"/admin/user/edit/{cast.bob.id}",
         "/admin/login",
         "/admin/logout",
+        "/admin/password",
         "/admin/no/such/page",
         "/",
     ):

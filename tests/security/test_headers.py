@@ -103,9 +103,11 @@ async def test_no_page_has_anything_the_policy_forbids(
             f"/admin/product/details/{own.id}",
             f"/admin/product/edit/{own.id}",
             f"/admin/product/delete/{own.id}",
+            "/admin/product/bin",
             "/admin/user/list",
             "/admin/user/create",
             f"/admin/user/details/{cast.root.id}",
+            "/admin/password",
             "/admin/nothing",
         )
     ]

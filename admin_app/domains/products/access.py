@@ -28,5 +28,15 @@ def changeable_by(actor: Actor) -> ColumnElement[bool]:
     return Product.owner_id == actor.id if may_write(actor) else false()
 
 
+def in_bin_for(actor: Actor) -> ColumnElement[bool]:
+    """What the bin shows: to those who may restore what they may, to those who only read everything."""
+    return changeable_by(actor) if may_write(actor) else true()
+
+
+def may_purge(actor: Actor) -> bool:
+    """Only the installation itself, when the time in the bin is over."""
+    return actor.id is None and actor.is_superuser
+
+
 def may_choose_owner(actor: Actor) -> bool:
     return actor.is_superuser

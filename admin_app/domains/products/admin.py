@@ -9,7 +9,7 @@ from wtforms import Form, StringField
 
 from admin_app.actor import Actor
 from admin_app.admin.base_view import Column, Line, ServiceView, validated
-from admin_app.domains.products import access
+from admin_app.domains.products import access, bulk
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
 from admin_app.domains.products.service import ProductService
@@ -34,6 +34,7 @@ class ProductAdmin(ServiceView, model=Product):
     service = ProductService
     create_schema = ProductCreate
     update_schema = ProductUpdate
+    actions = bulk.ACTIONS
     search_hint = "Name, description or owner"
     columns = (
         Column("name", "Name", "title"),
@@ -58,6 +59,12 @@ class ProductAdmin(ServiceView, model=Product):
         Column("version", "Version"),
         Column("id", "Id"),
     )
+    bin = ProductService
+    bin_columns = (
+        Column("name", "Name", "title"),
+        Column("price", "Price", "money"),
+        Column("owner", "Owner", value=lambda product: product.owner_email),
+    )
     form_columns = ("name", "description", "price", "is_active")
     side_fields = ("price", "is_active", OWNER)
     form_overrides = {"price": StringField}  # noqa: RUF012  # text: the schema reads it, not the browser
@@ -68,7 +75,7 @@ class ProductAdmin(ServiceView, model=Product):
         match action:
             case "list" | "details":
                 return True
-            case "create" | "bulk":
+            case "create":
                 return access.may_write(actor)
             case "edit" | "delete":
                 return access.may_write(actor) if row is None else access.may_change(actor, row)

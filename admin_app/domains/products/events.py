@@ -21,4 +21,18 @@ class ProductUpdated(Event):
 
 @dataclass(frozen=True)
 class ProductDeleted(Event):
+    """They are in the bin. That they are gone for good some time later is no event: nobody shows them."""
+
+    product_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
+class ProductRestored(Event):
+    product_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
+class ProductIndexRequested(Event):
+    """Nothing changed; the search index is to be written anew."""
+
     product_ids: tuple[UUID, ...]

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from admin_app.domains.products.events import ProductCreated, ProductDeleted, ProductUpdated
+from admin_app.domains.products.events import (
+    ProductCreated,
+    ProductDeleted,
+    ProductIndexRequested,
+    ProductRestored,
+    ProductUpdated,
+)
 from admin_app.domains.users.events import UserUpdated
 from admin_app.events import Handlers, TaskCall
 
@@ -24,6 +30,14 @@ def on_product_deleted(event: ProductDeleted) -> TaskCall:
     return _update_index(event.product_ids)
 
 
+def on_product_restored(event: ProductRestored) -> TaskCall:
+    return _update_index(event.product_ids)
+
+
+def on_product_index_requested(event: ProductIndexRequested) -> TaskCall:
+    return _update_index(event.product_ids)
+
+
 def on_user_updated(event: UserUpdated) -> TaskCall | None:
     """Products are found by their owner's e-mail, so a new one changes their index entries."""
     if "email" not in event.fields:
@@ -35,6 +49,8 @@ HANDLERS: Handlers = {
     ProductCreated: (on_product_created,),
     ProductUpdated: (on_product_updated,),
     ProductDeleted: (on_product_deleted,),
+    ProductRestored: (on_product_restored,),
+    ProductIndexRequested: (on_product_index_requested,),
     UserUpdated: (on_user_updated,),
 }
 

@@ -1,10 +1,11 @@
 """The table of products, and the table their search index lives in."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Index, Numeric, String, Text, func
+from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Index, Numeric, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from admin_app.database import Base, Identified, Timestamped
@@ -28,6 +29,9 @@ SEARCH_TEXT: Column[str] = Column(
     nullable=False,
 )
 
+# What lists and searches read is without the rows in the bin, of which there may be very many.
+LIVE = text("deleted_at IS NULL")
+
 
 class Product(Identified, Timestamped, Base):
     __tablename__ = "products"
@@ -37,6 +41,8 @@ class Product(Identified, Timestamped, Base):
     price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    deleted_at: Mapped[datetime | None]
+    """Since when it has been in the bin."""
     version: Mapped[int] = mapped_column(server_default="1")
 
     owner: Mapped["User"] = relationship(lazy="raise")
@@ -52,20 +58,22 @@ class Product(Identified, Timestamped, Base):
         # PostgreSQL takes NaN for greater than any number.
         CheckConstraint("price > 0 AND price <> 'NaN'", name="price_positive"),
         CheckConstraint("length(btrim(name)) > 0", name="name_given"),
-        Index("ix_products_name_order", func.plain_text(name), "id"),
-        Index("ix_products_price", "price", "id"),
-        Index("ix_products_is_active", "is_active", "id"),
-        Index("ix_products_created_at", "created_at", "id"),
-        Index("ix_products_updated_at", "updated_at", "id"),
+        Index("ix_products_name_order", func.plain_text(name), "id", postgresql_where=LIVE),
+        Index("ix_products_price", "price", "id", postgresql_where=LIVE),
+        Index("ix_products_is_active", "is_active", "id", postgresql_where=LIVE),
+        Index("ix_products_created_at", "created_at", "id", postgresql_where=LIVE),
+        Index("ix_products_updated_at", "updated_at", "id", postgresql_where=LIVE),
         Index("ix_products_owner_id", "owner_id", "id"),
+        Index("ix_products_bin", "deleted_at", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The most usual filters with the orders they are read in.
-        Index("ix_products_is_active_price", "is_active", "price", "id"),
-        Index("ix_products_owner_created_at", "owner_id", "created_at", "id"),
+        Index("ix_products_is_active_price", "is_active", "price", "id", postgresql_where=LIVE),
+        Index("ix_products_owner_created_at", "owner_id", "created_at", "id", postgresql_where=LIVE),
         Index(
             "ix_products_search_text",
             "search_text",
             postgresql_using="gin",
             postgresql_ops={"search_text": "gin_trgm_ops"},
+            postgresql_where=LIVE,
         ),
     )
 

@@ -1,8 +1,13 @@
-"""Queries on products: the only place that selects them."""
+"""Queries on products: the only place that selects them.
+
+A product in the bin is not there, for whoever does not ask for the bin by name.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -12,20 +17,20 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    delete,
     false,
     func,
     literal,
     or_,
     select,
     union_all,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
 from admin_app import filters
 from admin_app.actor import Actor
-from admin_app.domains.products.access import WRITERS, changeable_by
+from admin_app.domains.products.access import WRITERS, changeable_by, in_bin_for
 from admin_app.domains.products.models import (
     SEARCH_TEXT,
     Product,
@@ -50,6 +55,8 @@ MAX_OWNERS = 1000
 
 MINE = "mine"
 OWNER = "owner"
+
+_LIVE = Product.deleted_at.is_(None)
 
 
 def matches(text: str, owners: Mapping[str, Sequence[UUID]] | None = None) -> ColumnElement[bool]:
@@ -110,11 +117,24 @@ LISTING = Listing(
         *filters.moment("updated", "Updated", Product.updated_at),
     ),
     matches=matches,
+    scope=_LIVE,
+    counted_by="ix_products_created_at",
+)
+
+BIN = Listing(
+    model=Product,
+    sorts={"deleted_at": Product.deleted_at},
+    default_sort=("deleted_at", True),
+    filters=(),
+    matches=matches,
+    scope=Product.deleted_at.is_not(None),
+    counted_by="ix_products_bin",
 )
 
 
 _WITH_OWNER = (
     select(Product)
+    .where(_LIVE)
     .join(Product.owner)
     .options(contains_eager(Product.owner).load_only(User.email, User.name))
 )
@@ -132,6 +152,11 @@ _ROWS: Rows = select(
     Product.updated_at,
     User.email.label("owner_email"),
 ).join(Product.owner)
+
+
+def may_own(owner_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    """Whether somebody is here to own products, and may."""
+    return select(User.id).where(User.id == owner_id, User.is_active, User.role.in_(WRITERS)).exists()
 
 
 class ProductRepository:
@@ -165,25 +190,15 @@ class ProductRepository:
         found = {product.id: product for product in await self._session.scalars(statement)}
         return [found[product_id] for product_id in product_ids if product_id in found]
 
-    async def lock_changeable(self, product_id: UUID) -> Product | None:
+    async def lock_changeable(self, product_id: UUID, *, or_in_bin: bool = False) -> Product | None:
         """The product, locked, if this actor may change it.
 
         Without its owner: joined here, a product given away while we wait for its lock would not be found.
         """
         statement = select(Product).where(Product.id == product_id, changeable_by(self._actor))
+        if not or_in_bin:
+            statement = statement.where(_LIVE)
         return (await self._session.scalars(_read_anew(statement.with_for_update()))).one_or_none()
-
-    async def lock_many(self, product_ids: Sequence[UUID]) -> list[Product]:
-        """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
-        statement = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id).with_for_update()
-        return list(await self._session.scalars(_read_anew(statement)))
-
-    async def set_active(self, product_ids: Sequence[UUID], active: bool) -> None:
-        await self._session.execute(
-            update(Product)
-            .where(Product.id.in_(product_ids), changeable_by(self._actor))
-            .values(is_active=active, version=Product.version + 1, updated_at=func.now())
-        )
 
     async def list_all(self, limit: int, offset: int, *, active_only: bool) -> list[Product]:
         statement = _WITH_OWNER.order_by(Product.created_at.desc(), Product.id.desc())
@@ -215,13 +230,34 @@ class ProductRepository:
         known = await self._known(query)
         return await LISTING.count(self._session, _ROWS, query, known, exactly=exactly)
 
+    async def selection(self, query: ListQuery) -> Select[Any]:
+        """What `page` shows on all pages together, in columns `id` and `version`."""
+        return LISTING.selection(_ROWS, query, await self._known(query))
+
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         known = await self._known(query)
         return await LISTING.facets(self._session, _ROWS, query, known)
 
+    async def bin_page(self, query: ListQuery) -> Page:
+        """As `page`, of the products in the bin this actor may see there."""
+        rows = _ROWS.add_columns(Product.deleted_at).where(in_bin_for(self._actor))
+        return await BIN.page(self._session, rows, query, await self._known(query))
+
+    async def purge(self, before: datetime, limit: int) -> list[Product]:
+        """Delete for good, the oldest first, what was put into the bin before; what is locked waits."""
+        due = select(Product).where(Product.deleted_at < before).order_by(Product.deleted_at, Product.id)
+        locked = due.limit(limit).with_for_update(skip_locked=True)
+        products = list(await self._session.scalars(_read_anew(locked)))
+        ids = literal([product.id for product in products], ARRAY(Uuid()))
+        await self._session.execute(
+            delete(Product).where(Product.id == func.any(ids)),
+            execution_options={"synchronize_session": False},
+        )
+        return products
+
     async def owner_emails(self, text: str, limit: int) -> list[str]:
         """Of people who own products, those whose e-mail has this text in it."""
-        owns = select(Product.id).where(Product.owner_id == User.id).exists()
+        owns = select(Product.id).where(Product.owner_id == User.id, _LIVE).exists()
         statement = (
             select(User.email)
             .where(every_word(text, lambda word: contains(plain(User.email), word)), owns)
@@ -263,8 +299,7 @@ class ProductRepository:
         return found
 
     async def owner_may_own(self, owner_id: UUID) -> bool:
-        statement = select(User.id).where(User.id == owner_id, User.is_active, User.role.in_(WRITERS))
-        return await self._session.scalar(statement) is not None
+        return await self._session.scalar(select(may_own(literal(owner_id)))) or False
 
     async def search_index(self, text: str, limit: int) -> list[tuple[Product, float]]:
         """Ranked from 1 to 0, typo-tolerant, as complete as the worker is up to date; an id finds its row."""
@@ -279,13 +314,14 @@ class ProductRepository:
 
         Locked first and read afterwards, in a statement of its own: whoever waited for the lock sees what
         the one before saw, or newer. Locked, a product cannot be deleted, so no entry outlives its product.
+        Those in the bin are locked too, for one of them may be on its way there or back.
         """
         lock = select(Product.id).where(Product.id.in_(product_ids)).order_by(Product.id)
         await self._session.execute(lock.with_for_update(key_share=True))
         statement = (
             select(Product.id, Product.version, Product.name, Product.description, User.email)
             .join(Product.owner)
-            .where(Product.id.in_(product_ids))
+            .where(Product.id.in_(product_ids), _LIVE)
             .order_by(Product.id)
         )
         rows = (await self._session.execute(statement)).all()
@@ -295,7 +331,8 @@ class ProductRepository:
         await self._index.remove(set(product_ids) - {row.id for row in rows})
 
     async def ids_of_owner(self, owner_id: UUID, after: UUID | None, limit: int) -> list[UUID]:
-        statement = select(Product.id).where(Product.owner_id == owner_id).order_by(Product.id).limit(limit)
+        owned = select(Product.id).where(Product.owner_id == owner_id, _LIVE)
+        statement = owned.order_by(Product.id).limit(limit)
         if after is not None:
             statement = statement.where(Product.id > after)
         return list(await self._session.scalars(statement))
@@ -318,6 +355,7 @@ class ProductRepository:
             # Only the plain text of a name is indexed, and one owner may have very many products.
             .join(wanted, plain(Product.name) == plain(wanted.c.name))
             .where(
+                _LIVE,
                 Product.owner_id == wanted.c.owner_id,
                 Product.name == wanted.c.name,
                 Product.description == wanted.c.description,

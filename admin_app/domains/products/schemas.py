@@ -10,9 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from admin_app.text import Line, Paragraphs, reject_null
 
 CENT = Decimal("0.01")
+MAX_PRICE = Decimal(10) ** 8
+"""Below it, that is."""
 
 
-def _without_comma(value: object) -> object:
+def without_comma(value: object) -> object:
     """Not guessed: in "1,250" it may stand before decimals or thousands."""
     if isinstance(value, str) and "," in value:
         raise ValueError("Use a point for decimals and no comma, such as 1250.50.")
@@ -21,9 +23,9 @@ def _without_comma(value: object) -> object:
 
 Price = Annotated[
     Decimal,
-    Field(gt=0, lt=Decimal(10) ** 8, decimal_places=2, allow_inf_nan=False),
+    Field(gt=0, lt=MAX_PRICE, decimal_places=2, allow_inf_nan=False),
     AfterValidator(lambda price: price.quantize(CENT)),
-    BeforeValidator(_without_comma),  # last: before it, the limits would not be the decimal's own
+    BeforeValidator(without_comma),  # last: before it, the limits would not be the decimal's own
 ]
 
 

@@ -1,21 +1,29 @@
 """Everything that can be done to products. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 from uuid import UUID
 
+from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
-from admin_app.bulk import BulkOutcome
+from admin_app.bulk.changes import GONE, NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.products import access
-from admin_app.domains.products.events import ProductCreated, ProductDeleted, ProductUpdated
+from admin_app.domains.products.events import (
+    ProductCreated,
+    ProductDeleted,
+    ProductIndexRequested,
+    ProductRestored,
+    ProductUpdated,
+)
 from admin_app.domains.products.models import Product
-from admin_app.domains.products.repository import LISTING, ProductRepository
+from admin_app.domains.products.repository import BIN, LISTING, ProductRepository, may_own
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
@@ -24,6 +32,14 @@ from admin_app.outbox import OutboxBus
 
 CHUNK = 500
 """The most products one event speaks of."""
+
+DELETED, RESTORED, INDEXED = "deleted", "restored", "indexed"
+"""What a change of many products can be besides an update of some fields."""
+
+_EVENTS = {DELETED: ProductDeleted, RESTORED: ProductRestored, INDEXED: ProductIndexRequested}
+
+BIN_DAYS = 30
+"""How long what was deleted can be restored."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class ProductService:
     """
 
     listing: ClassVar = LISTING
+    bin_listing: ClassVar = BIN
+    bin_days: ClassVar = BIN_DAYS
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -108,6 +126,10 @@ class ProductService:
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await self._products.facets(query)
 
+    async def bin_page(self, query: ListQuery) -> Page:
+        """What was deleted and can be restored; an administrator sees the own products there."""
+        return await self._products.bin_page(query)
+
     async def owner_emails(self, text: str, limit: int = 20) -> list[str]:
         """Of people who own products, those whose e-mail has this text in it; everybody may read these."""
         return await self._products.owner_emails(text, limit)
@@ -148,35 +170,64 @@ class ProductService:
         return product
 
     async def delete(self, product_id: UUID, *, expected_version: int | None = None) -> Product:
-        """The product that is gone. Raises Conflict when it is no longer at `expected_version`."""
+        """Put the product into the bin. Raises Conflict when it is no longer at `expected_version`."""
         product = await self._lock(product_id)
         _require_version(product, expected_version)
-        before = audit.snapshot(product)
-        await self._session.delete(product)
-        await self._session.flush()
-        audit.record(self._session, self._actor, "deleted", Product, product_id, before=before)
+        await self._put(product, DELETED, datetime.now(UTC))
         self._events.publish(ProductDeleted((product_id,)))
         return product
 
-    async def set_active(self, product_ids: Sequence[UUID], active: bool) -> BulkOutcome:
-        """Activate or deactivate the selected products this actor may change; the rest is counted."""
-        self._require_writer()
-        wanted = set(product_ids)
-        own = [
-            product
-            for product in await self._products.lock_many(sorted(wanted))
-            if access.may_change(self._actor, product)
+    async def restore(self, product_id: UUID, *, expected_version: int | None = None) -> Product:
+        """Take the product out of the bin. One that is not in it stays as it is, and nothing is recorded.
+
+        Raises Conflict when it is in the bin, but no longer at `expected_version`.
+        """
+        product = await self._lock(product_id, or_in_bin=True)
+        if product.deleted_at is None:
+            return product
+        _require_version(product, expected_version)
+        await self._put(product, RESTORED, None)
+        self._events.publish(ProductRestored((product_id,)))
+        return product
+
+    async def purge(self, before: datetime, limit: int) -> int:
+        """Delete for good at most `limit` products that were put into the bin before, and tell how many.
+
+        The history keeps every value. Raises Forbidden for everybody but the installation itself.
+        """
+        if not access.may_purge(self._actor):
+            raise Forbidden
+        products = await self._products.purge(before, limit)
+        await audit.record_gone(
+            self._session, self._actor, "purged", {product.id: product for product in products}
+        )
+        return len(products)
+
+    async def selection(self, query: ListQuery) -> Select[Any]:
+        return await self._products.selection(query)
+
+    def guarded(self, change: Change) -> Change:
+        in_bin = Product.deleted_at.is_not(None)
+        guards = [
+            Refusal("not in the bin", ~in_bin) if change.word == RESTORED else Refusal(GONE, in_bin),
+            Refusal(NOT_YOURS, ~access.changeable_by(self._actor)),
         ]
-        changing = [product for product in own if product.is_active != active]
-        for product in changing:
-            before, after = {"is_active": product.is_active}, {"is_active": active}
-            audit.record(
-                self._session, self._actor, "updated", Product, product.id, before=before, after=after
-            )
-        for chunk in _chunks([product.id for product in changing]):
-            await self._products.set_active(chunk, active)
-            self._events.publish(ProductUpdated(chunk, ("is_active",)))
-        return BulkOutcome(len(changing), len(own) - len(changing), len(wanted) - len(own))
+        if "owner_id" in change.values:
+            cannot = ~may_own(change.values["owner_id"])
+            guards.append(Refusal("the new owner cannot own products", cannot, is_costly=True))
+        return replace(change, guards=guards)
+
+    async def change_many(self, rows: Mapping[UUID, int], change: Change) -> dict[UUID, str | None]:
+        self._require_writer()
+        reasons = await change_rows(self._session, self._actor, Product, rows, self.guarded(change))
+        for chunk in _chunks([product_id for product_id, reason in reasons.items() if reason is None]):
+            event = _EVENTS.get(change.word)
+            self._events.publish(event(chunk) if event else ProductUpdated(chunk, tuple(change.values)))
+        return reasons
+
+    async def may_own(self, owner_id: UUID) -> bool:
+        """Whether somebody is here to own products, and may."""
+        return await self._products.owner_may_own(owner_id)
 
     async def find_identical(
         self, keys: Collection[tuple[UUID, str, str]]
@@ -184,9 +235,16 @@ class ProductService:
         """The products of each (owner, name, description), oldest first; for imports run twice."""
         return await self._products.find_identical(keys)
 
-    async def _lock(self, product_id: UUID) -> Product:
+    async def _put(self, product: Product, action: str, deleted_at: datetime | None) -> None:
+        before = audit.snapshot(product)
+        product.deleted_at = deleted_at
+        await self._session.flush()
+        after = audit.snapshot(product)
+        audit.record(self._session, self._actor, action, Product, product.id, before=before, after=after)
+
+    async def _lock(self, product_id: UUID, *, or_in_bin: bool = False) -> Product:
         self._require_writer()
-        product = await self._products.lock_changeable(product_id)
+        product = await self._products.lock_changeable(product_id, or_in_bin=or_in_bin)
         if product is None:
             raise NotFound
         return product

@@ -9,12 +9,16 @@ from wtforms import Form, PasswordField, SelectField
 
 from admin_app.actor import Actor, Role
 from admin_app.admin.base_view import Column, ServiceView
-from admin_app.domains.users import access
+from admin_app.domains.users import access, bulk
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import MIN_PASSWORD_LENGTH, UserCreate, UserUpdate
 from admin_app.domains.users.service import UserService
 
 PASSWORD = "password"  # noqa: S105  # the field's name
+
+
+def _demanded(user: User) -> str:
+    return "Required at the next sign-in" if user.must_change_password else "Not required"
 
 
 class UserForm(Form):
@@ -31,6 +35,7 @@ class UserAdmin(ServiceView, model=User):
     service = UserService
     create_schema = UserCreate
     update_schema = UserUpdate
+    actions = bulk.ACTIONS
     search_hint = "Name or e-mail"
     columns = (
         Column("email", "E-mail", "title"),
@@ -47,15 +52,20 @@ class UserAdmin(ServiceView, model=User):
         Column("email", "E-mail"),
         Column("role", "Role", "role"),
         Column("is_active", "State", "state"),
+        Column("must_change_password", "New password", value=_demanded),
         Column("last_sign_in_at", "Last sign-in", "time"),
         Column("created_at", "Created", "time"),
         Column("updated_at", "Updated", "time"),
         Column("version", "Version"),
         Column("id", "Id"),
     )
-    form_columns = ("email", "name", "is_active")
-    side_fields = ("role", "is_active")
-    form_args = {"email": {"label": "E-mail"}, "is_active": {"label": "Active"}}  # noqa: RUF012
+    form_columns = ("email", "name", "is_active", "must_change_password")
+    side_fields = ("role", "is_active", "must_change_password")
+    form_args = {  # noqa: RUF012
+        "email": {"label": "E-mail"},
+        "is_active": {"label": "Active"},
+        "must_change_password": {"label": "Must choose a new password at the next sign-in"},
+    }
     form_base_class = UserForm
 
     def allows(self, actor: Actor, action: str, row: Any | None = None) -> bool:
@@ -64,7 +74,7 @@ class UserAdmin(ServiceView, model=User):
                 return True
             case "details":
                 return row is None or access.may_read(actor, row)
-            case "create" | "edit" | "delete" | "bulk":
+            case "create" | "edit" | "delete":
                 return access.may_manage(actor)
             case _:
                 return False
@@ -79,14 +89,17 @@ class UserAdmin(ServiceView, model=User):
         return await super().update(session, actor, row_id, given, version)  # type: ignore[no-any-return]
 
     def form_fields(self, actor: Actor) -> tuple[str, ...]:
-        return ("email", "name", "role", PASSWORD, "is_active")
+        return ("email", "name", "role", PASSWORD, "is_active", "must_change_password")
 
     def hints(self, *, is_new: bool) -> Mapping[str, str]:
         length = f"At least {MIN_PASSWORD_LENGTH} characters."
         if is_new:
             return {PASSWORD: f"{length} Without one nobody can sign in to the account yet."}
         rest = "Left empty, it stays as it is. A new one signs the person out everywhere."
-        return {PASSWORD: f"{length} {rest}"}
+        return {
+            PASSWORD: f"{length} {rest}",
+            "must_change_password": "Demanding it signs the person out everywhere.",
+        }
 
     def form_values(self, row: Any) -> dict[str, Any]:
         return super().form_values(row) | {"role": row.role.value}

@@ -27,6 +27,7 @@ class User(Identified, Timestamped, Base):
         )
     )
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
+    must_change_password: Mapped[bool] = mapped_column(default=False, server_default="false")
     last_sign_in_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
 

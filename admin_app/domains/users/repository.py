@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -48,6 +48,7 @@ class SignedIn:
     email: str
     name: str
     role: Role
+    must_change_password: bool
     last_seen_at: datetime
     preferences: Preferences
 
@@ -111,6 +112,7 @@ _SESSION = (
         User.email,
         User.name,
         User.role,
+        User.must_change_password,
         AuthSession.last_seen_at,
         Preference.data,
         func.set_config("statement_timeout", bindparam("milliseconds", type_=Text), true()),
@@ -144,11 +146,6 @@ class UserRepository:
     async def lock(self, user_id: UUID) -> User | None:
         return (await self._session.scalars(_locked(select(User).where(User.id == user_id)))).one_or_none()
 
-    async def lock_many(self, user_ids: Sequence[UUID]) -> list[User]:
-        """Locked in the order of their ids, so that two bulk changes cannot wait for each other."""
-        statement = select(User).where(User.id.in_(user_ids)).order_by(User.id)
-        return list(await self._session.scalars(_locked(statement)))
-
     async def take_turn(self) -> None:
         """Until this transaction ends, no other one that takes its turn goes on.
 
@@ -156,6 +153,10 @@ class UserRepository:
         superusers' rows instead would not do: who they are changes, and with it the order of the locks.
         """
         await self._session.execute(select(func.pg_advisory_xact_lock(TURN)))
+
+    async def role_of(self, user_id: UUID) -> Role | None:
+        """Of who may sign in."""
+        return await self._session.scalar(select(User.role).where(User.id == user_id, User.is_active))
 
     async def active_superusers(self) -> list[UUID]:
         statement = select(User.id).where(User.role == Role.SUPERUSER, User.is_active)
@@ -178,7 +179,15 @@ class UserRepository:
         row = (await connection.execute(_SESSION, values)).one_or_none()
         if row is None:
             return None
-        return SignedIn(row.id, row.email, row.name, row.role, row.last_seen_at, preferences.read(row.data))
+        return SignedIn(
+            row.id,
+            row.email,
+            row.name,
+            row.role,
+            row.must_change_password,
+            row.last_seen_at,
+            preferences.read(row.data),
+        )
 
     async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
         """Lower-case e-mail -> id, for those that exist."""
@@ -230,6 +239,10 @@ class UserRepository:
 
     async def count(self, query: ListQuery, *, exactly: bool) -> Count:
         return await LISTING.count(self._session, self._readable(), query, exactly=exactly)
+
+    def selection(self, query: ListQuery) -> Select[Any]:
+        """What `page` shows on all pages together, in columns `id` and `version`."""
+        return LISTING.selection(self._readable(), query)
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await LISTING.facets(self._session, self._readable(), query)

@@ -34,6 +34,7 @@ class UserCreate(BaseModel):
     name: Line
     role: Role
     is_active: bool = True
+    must_change_password: bool = False
     password: Password | None = None
 
 
@@ -44,9 +45,16 @@ class UserUpdate(BaseModel):
     name: Line | None = None
     role: Role | None = None
     is_active: bool | None = None
+    must_change_password: bool | None = None
     password: Password | None = None
 
     _no_null = reject_null()
+
+
+class OwnPassword(BaseModel):
+    """The password somebody chooses for their own account."""
+
+    new: Password
 
 
 class UserRead(BaseModel):

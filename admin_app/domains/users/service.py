@@ -1,21 +1,24 @@
 """Everything that can be done to accounts. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import Select, false, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit, preferences
 from admin_app.actor import Actor, Role
-from admin_app.bulk import BulkOutcome
+from admin_app.bulk.changes import NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.users import access
 from admin_app.domains.users.events import UserCreated, UserDeleted, UserUpdated
 from admin_app.domains.users.models import User
 from admin_app.domains.users.repository import LISTING, SignedIn, UserRepository
-from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
+from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, OwnPassword, UserCreate, UserUpdate
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
@@ -25,12 +28,21 @@ from admin_app.security.passwords import UNUSABLE, hash_password, hashing_slot, 
 from admin_app.security.sessions import SessionLimits, end_sessions_of
 from admin_app.text import is_storable
 
+CHUNK = 500
+"""The most accounts one event speaks of."""
+
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
 """Whoever loses or gains a right, or gets a new password, signs in again."""
 
+WRONG_PASSWORD = "This is not your current password."  # noqa: S105  # a sentence
+SAME_PASSWORD = "This is your current password. Choose another one."  # noqa: S105  # a sentence
+
 
 class UserService:
-    """Runs inside the caller's transaction, as the actor. Every change is for superusers (Forbidden)."""
+    """Runs inside the caller's transaction, as the actor.
+
+    Every change is for superusers (Forbidden), but for what is the actor's own: password and preferences.
+    """
 
     listing: ClassVar = LISTING
 
@@ -44,7 +56,7 @@ class UserService:
         """Raises InvalidInput when the e-mail is taken, whatever its case."""
         self._require_manager()
         values = data.model_dump(exclude={"password"})
-        password_hash = await hash_password(data.password.get_secret_value()) if data.password else UNUSABLE
+        password_hash = await _hashed(data.password) if data.password else UNUSABLE
         user = User(**values, password_hash=password_hash)
         self._session.add(user)
         await self._flush()
@@ -87,7 +99,9 @@ class UserService:
         return await self._users.ids_by_email(emails)
 
     async def update(self, user_id: UUID, data: UserUpdate, *, expected_version: int | None = None) -> User:
-        """Change the given fields; a change of role, state or password signs the person out everywhere.
+        """Change the given fields.
+
+        A change of role, state or password, or demanding a new one, signs the person out everywhere.
 
         Raises Conflict when the account is no longer at `expected_version` and would really change,
         or when the last active superuser would be lost.
@@ -96,7 +110,7 @@ class UserService:
         values = data.model_dump(exclude_unset=True, exclude={"password"})
         if data.password:
             # Outside any lock: hashing takes tens of milliseconds.
-            values["password_hash"] = await hash_password(data.password.get_secret_value())
+            values["password_hash"] = await _hashed(data.password)
         if values.keys() & {"role", "is_active"}:
             await self._users.take_turn()
         user = await self._lock(user_id)
@@ -119,16 +133,56 @@ class UserService:
         self._events.publish(UserDeleted((user_id,)))
         return user
 
-    async def set_active(self, user_ids: Sequence[UUID], active: bool) -> BulkOutcome:
-        """Let the selected people in, or shut them out."""
+    async def selection(self, query: ListQuery) -> Select[Any]:
+        return self._users.selection(query)
+
+    def guarded(self, change: Change) -> Change:
+        # So whoever acts is left, and an active superuser with them.
+        guards = [
+            Refusal(NOT_YOURS, false() if access.may_manage(self._actor) else true()),
+            Refusal("this is you", User.id == self._actor.id),
+        ]
+        return replace(change, guards=guards)
+
+    async def change_many(self, rows: Mapping[UUID, int], change: Change) -> dict[UUID, str | None]:
+        """Signs out everywhere whose account changes."""
         self._require_manager()
-        wanted = set(user_ids)
         await self._users.take_turn()
-        users = await self._users.lock_many(sorted(wanted))
-        changing = [user for user in users if user.is_active != active]
-        for user in changing:
-            await self._change(user, {"is_active": active}, None)
-        return BulkOutcome(len(changing), len(users) - len(changing), len(wanted) - len(users))
+        # Since the actor was looked up, somebody else's turn may have been about them.
+        if self._actor.id and await self._users.role_of(self._actor.id) is not Role.SUPERUSER:
+            raise Forbidden
+        reasons = await change_rows(self._session, self._actor, User, rows, self.guarded(change))
+        changed = [user_id for user_id, reason in reasons.items() if reason is None]
+        if changed:
+            await end_sessions_of(self._session, changed)
+        for start in range(0, len(changed), CHUNK):
+            self._events.publish(UserUpdated(tuple(changed[start : start + CHUNK]), tuple(change.values)))
+        return reasons
+
+    async def change_own_password(self, current: str, new: str) -> None:
+        """In any role. Every session of the actor ends: the caller opens a new one for whoever is here.
+
+        To be called in a `hashing_slot`, entered before this transaction asks the database for anything.
+        Raises InvalidInput, whose field is "current" or "new".
+        """
+        assert self._actor.id is not None
+        _require_acceptable(new)
+        user = await self.get_by_id(self._actor.id)
+        known = user.password_hash
+        if not _is_plausible("", current) or not await verify_password(current, known):
+            raise _refused("current", WRONG_PASSWORD)
+        if new == current:
+            raise _refused("new", SAME_PASSWORD)
+        values = {"password_hash": await hash_password(new), "must_change_password": False}
+        user = await self._lock(user.id)
+        # Somebody else may have set another password, or closed the account, since it was verified.
+        if user.password_hash != known or not user.is_active:
+            raise _refused("current", WRONG_PASSWORD)
+        await self._change(user, values, None)
+
+    async def role_of(self, user_id: UUID) -> Role | None:
+        """The role somebody has now; None for who may not sign in."""
+        return await self._users.role_of(user_id)
 
     async def authenticate(self, email: str, password: str) -> User | None:
         """The person, or None: for an unknown e-mail, a wrong password and a closed account alike.
@@ -168,8 +222,9 @@ class UserService:
         fields = tuple(audit.diff(User, before, after))
         audit.record(self._session, self._actor, "updated", User, user.id, before=before, after=after)
         self._events.publish(UserUpdated((user.id,), fields))
-        if ENDS_SESSIONS.intersection(fields):
-            await end_sessions_of(self._session, user.id)
+        is_required = "must_change_password" in fields and user.must_change_password
+        if is_required or ENDS_SESSIONS.intersection(fields):
+            await end_sessions_of(self._session, [user.id])
         return user
 
     async def _lock(self, user_id: UUID) -> User:
@@ -194,7 +249,8 @@ class UserService:
                     raise InvalidInput("This e-mail address is taken.", {"email": reason}) from None
                 case "fk_products_owner_id_users":
                     raise Conflict(
-                        "This person owns products. Give the products to somebody else first."
+                        "This person owns products. Give them to somebody else first; "
+                        "those in the bin must be restored for that."
                     ) from None
                 case _:
                     raise
@@ -212,6 +268,22 @@ class UserService:
             self._actor.address,
             self._actor.request_id,
         )
+
+
+async def _hashed(password: SecretStr) -> str:
+    async with hashing_slot:
+        return await hash_password(password.get_secret_value())
+
+
+def _require_acceptable(password: str) -> None:
+    try:
+        OwnPassword.model_validate({"new": password})
+    except ValidationError as error:
+        raise _refused("new", InvalidInput.from_validation(error).fields["new"]) from None
+
+
+def _refused(name: str, reason: str) -> InvalidInput:
+    return InvalidInput("The password was not changed. Correct the marked field.", {name: reason})
 
 
 def _recorded(values: dict[str, Any]) -> dict[str, Any]:

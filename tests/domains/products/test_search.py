@@ -25,6 +25,13 @@ async def found(database: Database, words: str) -> set[str]:
         return {row.name for row in rows}
 
 
+LIVE_INDEXES = {
+    str(index.name)
+    for index in Product.__table__.indexes
+    if index.dialect_options["postgresql"]["where"] is not None and index.name != "ix_products_search_text"
+}
+
+
 class TestList:
     @pytest.mark.parametrize(
         ("words", "expected"),
@@ -63,8 +70,10 @@ class TestList:
 
     @pytest.mark.parametrize("word", ["io", "z", "42", "é", "wireless", "50%", "O'Neill"])
     async def test_a_word_is_looked_up_in_the_index(self, word: str, database: Database) -> None:
-        statement = select(Product.id).where(contains(SEARCH_TEXT, word))
+        statement = select(Product.id).where(contains(SEARCH_TEXT, word), Product.deleted_at.is_(None))
         async with database.reading() as session:
+            # In a table without rows, any index over the living ones would do: here only, there is but this.
+            await session.execute(text("DROP INDEX " + ", ".join(sorted(LIVE_INDEXES))))
             await session.execute(text("SET LOCAL enable_seqscan = off"))
             await session.execute(text("SET LOCAL enable_indexscan = off"))
             compiled = statement.compile(dialect=dialect(), compile_kwargs={"literal_binds": True})

@@ -6,11 +6,11 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import false, select, true, update
 
 from admin_app.actor import Actor, Role, Source
 from admin_app.audit import AuditEntry
-from admin_app.bulk import BulkOutcome
+from admin_app.bulk.changes import CHANGED_MEANWHILE, NOT_YOURS, NOTHING_TO_CHANGE, Change
 from admin_app.database import Database
 from admin_app.domains.products import service as product_service
 from admin_app.domains.products.handlers import UPDATE_PRODUCT_INDEX
@@ -24,6 +24,8 @@ from admin_app.outbox import Delivery, RecordedEvent
 from tests.conftest import Cast, MakeProduct, count
 from tests.crash.waiting import waits_or_ends
 from tests.domains.products.conftest import Products
+
+ACTIVATE, DEACTIVATE = Change({"is_active": true()}), Change({"is_active": false()})
 
 PEOPLE = ("alice", "bob", "sam", "root")
 NEW = ProductCreate(name="Restless and Wild", price=Decimal("0.99"))
@@ -311,7 +313,8 @@ class TestVersions:
             async with products(cast.root) as other:
                 await other.update(product.id, ProductUpdate(is_active=False))
             assert opened.is_active
-            assert await service.set_active([product.id], False) == BulkOutcome(0, 1, 0)
+            rows = {product.id: opened.version}
+            assert await service.change_many(rows, DEACTIVATE) == {product.id: CHANGED_MEANWHILE}
 
     async def test_a_product_deleted_while_it_is_edited_is_not_found(
         self, cast: Cast, make_product: MakeProduct, products: Products, database: Database
@@ -394,19 +397,6 @@ class TestTraces:
         assert entry.actor_id == cast.root.id
         assert entry.changes == {"price": ["0.99", "12.50"], "is_active": [True, False]}
 
-    async def test_deletion_is_in_the_history_with_every_value(
-        self, cast: Cast, make_product: MakeProduct, products: Products, database: Database
-    ) -> None:
-        product = await make_product(cast.alice)
-        async with products(cast.alice) as service:
-            await service.delete(product.id)
-        [entry] = await entries(database, "deleted", product.id)
-        assert entry.changes["name"] == [product.name, None]
-        assert entry.changes["price"] == ["0.99", None]
-        with pytest.raises(NotFound):
-            async with products(cast.alice) as service:
-                await service.get_by_id(product.id)
-
     async def test_each_change_publishes_its_event_and_asks_for_the_index_task(
         self, cast: Cast, make_product: MakeProduct, products: Products, database: Database
     ) -> None:
@@ -442,7 +432,7 @@ class TestTraces:
             async with products(cast.alice) as service:
                 await service.create(NEW)
                 await service.update(product.id, ProductUpdate(name="New"))
-                await service.set_active([product.id], False)
+                await service.change_many({product.id: 2}, DEACTIVATE)
                 await service.delete(product.id)
                 raise ChangedMyMind
         assert await written(database) == before
@@ -477,10 +467,11 @@ class TestManyAtOnce:
         mine = [await make_product(cast.alice) for _ in range(2)]
         already = await make_product(cast.alice, is_active=False)
         foreign = await make_product(cast.bob)
-        selection = [*(row.id for row in mine), already.id, foreign.id, uuid4()]
+        selection = dict.fromkeys([*(row.id for row in mine), already.id, foreign.id, uuid4()], 1)
         async with products(cast.alice) as service:
-            outcome = await service.set_active(selection, False)
-        assert outcome == BulkOutcome(changed=2, unchanged=1, refused=2)
+            reasons = await service.change_many(selection, DEACTIVATE)
+        expected = {already.id: NOTHING_TO_CHANGE, foreign.id: NOT_YOURS}
+        assert reasons == expected | dict.fromkeys(row.id for row in mine)
         for row in mine:
             stored = await load(database, row.id)
             assert (stored.is_active, stored.version) == (False, 2)
@@ -497,28 +488,21 @@ class TestManyAtOnce:
     ) -> None:
         rows = [await make_product(owner) for owner in (cast.alice, cast.bob)]
         async with products(cast.root) as service:
-            assert await service.set_active([row.id for row in rows], False) == BulkOutcome(2, 0, 0)
+            reasons = await service.change_many({row.id: 1 for row in rows}, DEACTIVATE)
+        assert reasons == {row.id: None for row in rows}
 
     async def test_support_may_not(self, cast: Cast, make_product: MakeProduct, products: Products) -> None:
         product = await make_product(cast.alice)
         with pytest.raises(Forbidden):
             async with products(cast.sam) as service:
-                await service.set_active([product.id], False)
-
-    async def test_a_row_selected_twice_counts_once(
-        self, cast: Cast, make_product: MakeProduct, products: Products
-    ) -> None:
-        product = await make_product(cast.alice)
-        async with products(cast.alice) as service:
-            outcome = await service.set_active([product.id, product.id], False)
-        assert outcome == BulkOutcome(1, 0, 0)
+                await service.change_many({product.id: 1}, DEACTIVATE)
 
     async def test_an_empty_selection_does_nothing(
         self, cast: Cast, products: Products, database: Database
     ) -> None:
         before = await written(database)
         async with products(cast.alice) as service:
-            assert await service.set_active([], True) == BulkOutcome(0, 0, 0)
+            assert await service.change_many({}, ACTIVATE) == {}
         assert await written(database) == before
 
     async def test_events_speak_of_chunks(
@@ -531,7 +515,7 @@ class TestManyAtOnce:
         monkeypatch.setattr(product_service, "CHUNK", 2)
         async with products(cast.alice) as service:
             rows = await service.create_many([(NEW, cast.alice.id)] * 5)
-            await service.set_active([row.id for row in rows], False)
+            await service.change_many({row.id: 1 for row in rows}, DEACTIVATE)
         async with database.reading() as session:
             for name in ("ProductCreated", "ProductUpdated"):
                 payloads = await session.scalars(
@@ -546,14 +530,20 @@ class TestManyAtOnce:
     ) -> None:
         ids = [(await make_product(cast.alice)).id for _ in range(6)]
 
-        async def change(selection: list[UUID], active: bool) -> BulkOutcome:
+        async def change(selection: list[UUID], change: Change) -> dict[UUID, str | None]:
             async with products(cast.alice) as service:
-                return await service.set_active(selection, active)
+                return await service.change_many(dict.fromkeys(selection, 1), change)
 
         outcomes = await asyncio.gather(
-            *(change(ids if turn % 2 else ids[::-1], bool(turn % 2)) for turn in range(8))
+            *(
+                change(ids[::-1] if turn % 2 else ids, DEACTIVATE if turn % 3 else ACTIVATE)
+                for turn in range(8)
+            )
         )
-        assert all(outcome.changed + outcome.unchanged == 6 for outcome in outcomes)
+        for row_id in ids:
+            told = sorted(str(outcome[row_id]) for outcome in outcomes)
+            assert told.count("None") == 1
+            assert set(told) <= {"None", CHANGED_MEANWHILE, NOTHING_TO_CHANGE}
 
     async def test_of_many_created_at_once_one_bad_owner_refuses_all(
         self, cast: Cast, products: Products, database: Database

@@ -78,7 +78,7 @@ def test_an_unknown_role_is_refused(role: Any) -> None:
     assert set(refusal(role=role) or {}) == {"role"}
 
 
-@pytest.mark.parametrize("field", ["email", "name", "role", "is_active", "password"])
+@pytest.mark.parametrize("field", ["email", "name", "role", "is_active", "must_change_password", "password"])
 def test_a_field_left_out_of_an_update_stays_and_null_is_refused(field: str) -> None:
     assert field not in UserUpdate().model_dump(exclude_unset=True)
     with pytest.raises(ValidationError) as refused:

@@ -7,11 +7,11 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import false, func, select, true, update
 
 from admin_app.actor import Actor, Role
 from admin_app.audit import HIDDEN, AuditEntry
-from admin_app.bulk import BulkOutcome
+from admin_app.bulk.changes import NOTHING_TO_CHANGE, Change
 from admin_app.database import Database
 from admin_app.domains.users import service as users_service
 from admin_app.domains.users.models import User
@@ -22,13 +22,16 @@ from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, NotFou
 from admin_app.listing import Count
 from admin_app.outbox import RecordedEvent
 from admin_app.security import passwords
-from admin_app.security.passwords import UNUSABLE
+from admin_app.security.passwords import UNUSABLE, hashing_slot
 from admin_app.security.sessions import AuthSession, open_session
 from tests.conftest import PASSWORD, Cast, MakeProduct, count
 from tests.crash.waiting import waits_or_ends
 from tests.domains.users.conftest import Users
 
+ACTIVATE, DEACTIVATE = Change({"is_active": true()}), Change({"is_active": false()})
+
 PEOPLE = ("alice", "bob", "sam", "root")
+NEW_PASSWORD = "another " + PASSWORD
 NEW = UserCreate(email="carol@demo.example", name="Carol", role=Role.ADMINISTRATOR)
 
 Action = Callable[[UserService, UUID], Awaitable[object]]
@@ -40,7 +43,7 @@ CHANGES: dict[str, Action] = {
     "set a password": lambda service, row: service.update(row, UserUpdate(password=PASSWORD)),
     "change the role": lambda service, row: service.update(row, UserUpdate(role=Role.SUPERUSER)),
     "delete": lambda service, row: service.delete(row),
-    "deactivate": lambda service, row: service.set_active([row], False),
+    "deactivate": lambda service, row: service.change_many({row: 1}, DEACTIVATE),
     "open the edit form": lambda service, row: service.get_changeable(row),
 }
 
@@ -178,6 +181,7 @@ class TestAccounts:
             "name": [None, "Carol"],
             "role": [None, "administrator"],
             "is_active": [None, True],
+            "must_change_password": [None, False],
             "password_hash": [HIDDEN, HIDDEN],
         }
         async with database.reading() as session:
@@ -332,9 +336,8 @@ class TestLastSuperuser:
             lambda service, row: service.update(row, UserUpdate(role=Role.ADMINISTRATOR)),
             lambda service, row: service.update(row, UserUpdate(is_active=False)),
             lambda service, row: service.delete(row),
-            lambda service, row: service.set_active([row], False),
         ],
-        ids=["demoted", "deactivated", "deleted", "deactivated with others"],
+        ids=["demoted", "deactivated", "deleted"],
     )
     async def test_the_last_active_superuser_cannot_be(
         self, lose: Action, cast: Cast, users: Users, database: Database
@@ -364,12 +367,11 @@ class TestLastSuperuser:
     ) -> None:
         async with users(cast.root) as service:
             await service.update(cast.alice.id, UserUpdate(role=Role.SUPERUSER))
-        before = await written(database)
-        with pytest.raises(Conflict):
-            async with users(cast.root) as service:
-                await service.set_active([cast.alice.id, cast.bob.id, cast.root.id], False)
-        assert await written(database) == before
-        assert (await load(database, cast.bob.id)).is_active
+        async with users(cast.root) as service:
+            rows = {cast.alice.id: 2, cast.bob.id: 1, cast.root.id: 1}
+            reasons = await service.change_many(rows, DEACTIVATE)
+        assert reasons == {cast.alice.id: None, cast.bob.id: None, cast.root.id: "this is you"}
+        assert await active_superusers(database) == 1
 
     @pytest.mark.parametrize("turn", range(5))
     async def test_of_two_who_demote_each_other_at_once_one_stays(
@@ -395,10 +397,10 @@ class TestLastSuperuser:
             for user_id in ids:
                 await service.update(user_id, UserUpdate(role=Role.SUPERUSER))
         changes: list[Callable[[UserService], Awaitable[object]]] = [
-            lambda service: service.set_active(ids, False),
-            lambda service: service.set_active(ids[::-1], True),
-            lambda service: service.set_active(ids[:2], False),
-            lambda service: service.set_active(ids[2:], False),
+            lambda service: service.change_many(dict.fromkeys(ids, 2), DEACTIVATE),
+            lambda service: service.change_many(dict.fromkeys(ids[::-1], 3), ACTIVATE),
+            lambda service: service.change_many(dict.fromkeys(ids[:2], 2), DEACTIVATE),
+            lambda service: service.change_many(dict.fromkeys(ids[2:], 2), DEACTIVATE),
             *(lambda service, row=row: service.update(row, UserUpdate(role=Role.SUPPORT)) for row in ids),
             *(lambda service, row=row: service.update(row, UserUpdate(name="Same")) for row in ids),
             *(lambda service, row=row: service.update(row, UserUpdate(is_active=False)) for row in ids),
@@ -422,11 +424,13 @@ class TestSessions:
             (UserUpdate(password=PASSWORD), True),
             (UserUpdate(role=Role.SUPPORT), True),
             (UserUpdate(is_active=False), True),
+            (UserUpdate(must_change_password=True), True),
+            (UserUpdate(must_change_password=False), False),
             (UserUpdate(name="Robert"), False),
             (UserUpdate(email="robert@demo.example"), False),
             (UserUpdate(role=Role.ADMINISTRATOR), False),
         ],
-        ids=["password", "role", "deactivated", "name", "e-mail", "same role"],
+        ids=["password", "role", "deactivated", "new password due", "not due", "name", "e-mail", "same role"],
     )
     async def test_a_change_of_password_role_or_state_signs_the_person_out_everywhere(
         self, change: UserUpdate, ends: bool, cast: Cast, users: Users, database: Database
@@ -442,7 +446,7 @@ class TestSessions:
     ) -> None:
         await sign_in(database, cast.bob, cast.alice, cast.root)
         async with users(cast.root) as service:
-            await service.set_active([cast.bob.id, cast.alice.id], False)
+            await service.change_many({cast.bob.id: 1, cast.alice.id: 1}, DEACTIVATE)
         assert [await signed_in(database, who) for who in (cast.bob, cast.alice, cast.root)] == [0, 0, 1]
 
     async def test_a_deleted_account_has_no_session(
@@ -460,12 +464,129 @@ class TestManyAtOnce:
     ) -> None:
         async with users(cast.root) as service:
             await service.update(cast.sam.id, UserUpdate(is_active=False))
-        selection = [cast.alice.id, cast.bob.id, cast.sam.id, uuid4(), cast.bob.id]
+        selection = {cast.alice.id: 1, cast.bob.id: 1, cast.sam.id: 2, uuid4(): 1}
         async with users(cast.root) as service:
-            assert await service.set_active(selection, False) == BulkOutcome(2, 1, 1)
+            reasons = await service.change_many(selection, DEACTIVATE)
+        assert reasons == {cast.alice.id: None, cast.bob.id: None, cast.sam.id: NOTHING_TO_CHANGE}
         for actor in (cast.alice, cast.bob):
             [entry] = await entries(database, "updated", actor.id)
             assert entry.changes == {"is_active": [True, False]}
+
+
+class TestOwnPassword:
+    @pytest.mark.parametrize("person", PEOPLE)
+    async def test_everybody_replaces_their_own_and_is_signed_out_everywhere(
+        self, person: str, cast: Cast, users: Users, database: Database
+    ) -> None:
+        actor = getattr(cast, person)
+        async with database.transaction() as session:
+            await session.execute(update(User).values(must_change_password=True))
+        await sign_in(database, actor, actor, cast.bob)
+        before = await load(database, actor.id)
+        async with hashing_slot, users(actor) as service:
+            await service.change_own_password(PASSWORD, NEW_PASSWORD)
+        after = await load(database, actor.id)
+        assert (after.version, after.must_change_password) == (before.version + 1, False)
+        assert await signed_in(database, actor) == 0
+        assert await signed_in(database, cast.bob) == (0 if person == "bob" else 1)
+        [entry] = await entries(database, "updated", actor.id)
+        assert entry.actor_id == actor.id
+        assert entry.changes == {
+            "password_hash": [HIDDEN, HIDDEN],
+            "must_change_password": [True, False],
+        }
+        async with database.reading() as session:
+            event = (await session.scalars(select(RecordedEvent).order_by(RecordedEvent.id.desc()))).first()
+        assert event.name == "UserUpdated"
+        assert event.payload["user_ids"] == [str(actor.id)]
+        assert set(event.payload["fields"]) == {"password_hash", "must_change_password"}
+        async with users(Actor.system()) as service:
+            assert await service.authenticate(actor.label, PASSWORD) is None
+        async with users(Actor.system()) as service:
+            assert (await service.authenticate(actor.label, NEW_PASSWORD)).id == actor.id
+
+    @pytest.mark.parametrize(
+        ("current", "new", "field"),
+        [
+            ("wrong", NEW_PASSWORD, "current"),
+            ("", NEW_PASSWORD, "current"),
+            ("\ud800", NEW_PASSWORD, "current"),
+            ("x" * 60_000, NEW_PASSWORD, "current"),
+            (PASSWORD, "x" * 11, "new"),
+            (PASSWORD, "x" * 257, "new"),
+            (PASSWORD, "\ud800" * 12, "new"),
+            (PASSWORD, PASSWORD, "new"),
+        ],
+        ids=lambda value: ascii(value)[:24],
+    )
+    async def test_anything_wrong_changes_nothing(
+        self, current: str, new: str, field: str, cast: Cast, users: Users, database: Database
+    ) -> None:
+        await sign_in(database, cast.bob)
+        before, known = await written(database), await load(database, cast.bob.id)
+        with pytest.raises(InvalidInput) as refused:
+            async with hashing_slot, users(cast.bob) as service:
+                await service.change_own_password(current, new)
+        assert list(refused.value.fields) == [field]
+        assert await written(database) == before
+        assert (await load(database, cast.bob.id)).password_hash == known.password_hash
+        assert await signed_in(database, cast.bob) == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [UserUpdate(password="set by somebody else"), UserUpdate(is_active=False)],
+        ids=["a new password", "deactivation"],
+    )
+    async def test_a_change_during_the_verification_wins(
+        self,
+        change: UserUpdate,
+        cast: Cast,
+        users: Users,
+        database: Database,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        verify = users_service.verify_password
+
+        async def change_meanwhile() -> None:
+            async with users(cast.root) as service:
+                await service.update(cast.bob.id, change)
+
+        async def verify_slowly(*arguments) -> bool:
+            await asyncio.create_task(change_meanwhile())
+            return await verify(*arguments)
+
+        monkeypatch.setattr(users_service, "verify_password", verify_slowly)
+        with pytest.raises(InvalidInput) as refused:
+            async with hashing_slot, users(cast.bob) as service:
+                await service.change_own_password(PASSWORD, NEW_PASSWORD)
+        assert list(refused.value.fields) == ["current"]
+        [entry] = await entries(database, "updated", cast.bob.id)
+        assert entry.actor_id == cast.root.id
+
+    async def test_of_two_at_once_one_wins(self, cast: Cast, users: Users, database: Database) -> None:
+        async def change(new: str) -> str:
+            async with hashing_slot, users(cast.bob) as service:
+                await service.change_own_password(PASSWORD, new)
+            return new
+
+        outcomes = await asyncio.gather(
+            change("first " + NEW_PASSWORD), change("second " + NEW_PASSWORD), return_exceptions=True
+        )
+        [won] = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        [lost] = [outcome for outcome in outcomes if isinstance(outcome, InvalidInput)]
+        assert list(lost.fields) == ["current"]
+        async with users(Actor.system()) as service:
+            assert (await service.authenticate("bob@demo.example", won)).id == cast.bob.id
+
+    async def test_a_password_somebody_else_sets_leaves_the_demand_for_a_new_one(
+        self, cast: Cast, users: Users, database: Database
+    ) -> None:
+        async with users(cast.root) as service:
+            await service.update(cast.bob.id, UserUpdate(must_change_password=True))
+            await service.update(cast.bob.id, UserUpdate(password=NEW_PASSWORD))
+            await service.update(cast.alice.id, UserUpdate(password=NEW_PASSWORD))
+        assert (await load(database, cast.bob.id)).must_change_password
+        assert not (await load(database, cast.alice.id)).must_change_password
 
 
 class TestAuthentication:

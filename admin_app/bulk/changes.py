@@ -1,0 +1,168 @@
+"""One change of many rows, with their history, in one statement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Numeric,
+    SQLColumnExpression,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from admin_app.actor import Actor
+from admin_app.audit import HIDDEN, AuditEntry, kind_of
+from admin_app.database import Base
+
+NOT_YOURS = "not yours"
+GONE = "gone"
+CHANGED_MEANWHILE = "changed meanwhile"
+NOTHING_TO_CHANGE = "nothing to change"
+
+
+class Refusal(NamedTuple):
+    """Why a row is left as it is, and the rows of which that is true."""
+
+    reason: str
+    when: SQLColumnExpression[bool]
+    is_costly: bool = False
+    """It takes a look-up a row."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """New values by column, in terms of the row as it is; no values means that rows are only touched.
+
+    A row is left alone for the first reason that fits: `guards` are the service's (whose row it is),
+    `refusals` the action's.
+    """
+
+    values: Mapping[str, ColumnElement[Any]]
+    refusals: Sequence[Refusal] = ()
+    guards: Sequence[Refusal] = ()
+    word: str = "updated"
+    """What the history calls it."""
+
+    def reason(
+        self, model: type[Base], version: ColumnElement[int] | None = None, *, is_brief: bool = False
+    ) -> ColumnElement[str | None]:
+        """Why a row is not changed, or NULL; `version` is the one it must still have.
+
+        In brief, what takes a look-up a row is not asked, nor whether the values are new.
+        """
+        reasons = [*self.guards]
+        if version is not None and self.values:
+            reasons.append(Refusal(CHANGED_MEANWHILE, getattr(model, "version") != version))  # noqa: B009
+        reasons += self.refusals
+        if self.values and not is_brief:
+            same = and_(
+                *(getattr(model, name).is_not_distinct_from(value) for name, value in self.values.items())
+            )
+            reasons.append(Refusal(NOTHING_TO_CHANGE, same))
+        told = [
+            (refusal.when, literal(refusal.reason, Text()))
+            for refusal in reasons
+            if not (is_brief and refusal.is_costly)
+        ]
+        return case(*told, else_=null()) if told else literal(None, Text())
+
+
+async def change_rows(
+    session: AsyncSession, actor: Actor, model: type[Base], rows: Mapping[UUID, int], change: Change
+) -> dict[UUID, str | None]:
+    """Change the rows that are at these versions: id -> why not, or None. Ids without a row are left out.
+
+    They are locked in the order of their ids, so that two such changes cannot wait for each other, and
+    judged afterwards, by what they are then.
+    """
+    ids = sorted(rows)
+    if not ids:
+        return {}
+    table: Any = model.__table__
+    if change.values:
+        lock = select(table.c.id).where(table.c.id == func.any(_array("ids", ids, Uuid())))
+        await session.execute(lock.order_by(table.c.id).with_for_update(key_share=True))
+    versions = _array("versions", [rows[row_id] for row_id in ids], Integer())
+    wanted = (
+        func.unnest(_array("ids", ids, Uuid()), versions)
+        .table_valued("row_id", "version")
+        .render_derived("wanted")
+    )
+    judged = (
+        select(
+            table.c.id,
+            change.reason(model, wanted.c.version).label("reason"),
+            *(value.label(f"new_{name}") for name, value in change.values.items()),
+        )
+        .select_from(wanted)
+        .join(model, table.c.id == wanted.c.row_id)
+        .cte("judged")
+    )
+    statement = select(judged.c.id, judged.c.reason)
+    if change.values:
+        changed = (
+            update(table)
+            .where(table.c.id == judged.c.id, judged.c.reason.is_(None))
+            .values(
+                {name: judged.c[f"new_{name}"] for name in change.values} | {"version": table.c.version + 1}
+            )
+            .returning(table.c.id, _differences(model, change.values).label("changes"))
+            .cte("changed")
+        )
+        statement = statement.add_cte(_history(actor, kind_of(model), change.word, changed))
+    return {row.id: row.reason for row in await session.execute(statement)}
+
+
+def _history(actor: Actor, kind: str, word: str, changed: Any) -> Any:
+    values: dict[str, ColumnElement[Any]] = {
+        "actor_id": literal(actor.id, Uuid()),
+        "actor_label": literal(actor.label),
+        "source": literal(actor.source.value),
+        "address": literal(actor.address, Text()),
+        "request_id": literal(actor.request_id),
+        "operation_id": literal(actor.operation_id, Uuid()),
+        "action": literal(word),
+        "kind": literal(kind),
+        "row_id": changed.c.id,
+        "changes": changed.c.changes,
+    }
+    return insert(AuditEntry).from_select(list(values), select(*values.values())).cte("history")
+
+
+def _differences(model: type[Base], names: Mapping[str, Any]) -> ColumnElement[Any]:
+    """As `audit.diff` has them: field -> [old, new], of those that differ."""
+    pairs: list[Any] = []
+    for name in names:
+        column = model.__table__.c[name]
+        old, new = (literal_column(f"{side}.{column.name}", column.type) for side in ("old", "new"))
+        shown = [func.to_jsonb(_json(side, column.type)) for side in (old, new)]
+        if column.info.get("secret"):
+            shown = [func.to_jsonb(literal(HIDDEN, Text()))] * 2
+        pairs += [name, case((old.is_distinct_from(new), func.jsonb_build_array(*shown)))]
+    return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs))
+
+
+def _json(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
+    """Decimals are texts in the history."""
+    return cast(value, Text()) if isinstance(kind, Numeric) else value
+
+
+def _array(name: str, values: Sequence[Any], kind: Any) -> ColumnElement[Any]:
+    return bindparam(name, list(values), ARRAY(kind))

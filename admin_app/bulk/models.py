@@ -1,0 +1,163 @@
+"""An operation, and the rows it was confirmed for."""
+
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Enum,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    Text,
+    TypeDecorator,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from admin_app.database import Base, Identified
+
+UNDO = "undo"
+"""The action of an operation that takes another one back."""
+
+OPEN_DAYS = 7
+"""So long after its end an operation can be undone, or what failed be tried again."""
+
+
+class State(StrEnum):
+    DRAFT = "draft"
+    WAITING = "waiting"
+    """Confirmed; its rows are about to be written down."""
+    RETRYING = "retrying"
+    """What failed is about to be marked as open again."""
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    BROKEN = "broken"
+    """It could not begin. Nothing was changed."""
+
+
+ACTIVE = (State.WAITING, State.RETRYING, State.RUNNING)
+
+
+class Outcome(IntEnum):
+    """What became of one row."""
+
+    OPEN = 0
+    DONE = 1
+    SKIPPED = 2
+    FAILED = 3
+    """May succeed when tried again."""
+
+
+class _OutcomeType(TypeDecorator[Outcome]):
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> Outcome | None:
+        return None if value is None else Outcome(value)
+
+
+class BulkOperation(Identified, Base):
+    """The selection is `row_ids`, or what the list's `query` finds, or what the operation `undoes` changed.
+
+    `reasons` counts the rows that were not changed: outcome -> sentence -> number. `cursor` is the last
+    row id worked on: rows are taken in the order of their ids.
+    """
+
+    __tablename__ = "bulk_operation"
+    __table_args__ = (
+        Index(
+            "ix_bulk_operation_active",
+            "worked_at",
+            postgresql_where=text("state IN ('waiting', 'retrying', 'running')"),
+        ),
+        Index("ix_bulk_operation_actor", "actor_id", "id"),
+        Index("uq_bulk_operation_undoes", "undoes", unique=True),
+    )
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
+    kind: Mapped[str]
+    action: Mapped[str]
+    label: Mapped[str]
+    """The action in words, as it was called then."""
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    query: Mapped[str | None] = mapped_column(Text)
+    row_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid), deferred=True)
+    undoes: Mapped[UUID | None] = mapped_column(ForeignKey("bulk_operation.id", ondelete="SET NULL"))
+    selection: Mapped[str] = mapped_column(Text)
+    """In words."""
+
+    actor_id: Mapped[UUID]
+    actor_label: Mapped[str]
+    address: Mapped[str | None]
+    request_id: Mapped[UUID]
+
+    state: Mapped[State] = mapped_column(
+        Enum(
+            State,
+            native_enum=False,
+            create_constraint=True,
+            name="state",
+            length=20,
+            values_callable=lambda states: [state.value for state in states],
+        ),
+        server_default=State.DRAFT.value,
+    )
+    is_cancelling: Mapped[bool] = mapped_column(server_default="false")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    confirmed_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    worked_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+    total: Mapped[int] = mapped_column(server_default="0")
+    done: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    reasons: Mapped[dict[str, dict[str, int]]] = mapped_column(JSONB, server_default="{}")
+    cursor: Mapped[UUID | None]
+
+    @property
+    def left(self) -> int:
+        return self.total - self.done - self.skipped - self.failed
+
+    @property
+    def open_until(self) -> datetime | None:
+        """As long as it can be undone, or what failed be tried again."""
+        return self.finished_at and self.finished_at + timedelta(days=OPEN_DAYS)
+
+
+class BulkItem(Base):
+    """One row of an operation, with the version it had when the operation was confirmed.
+
+    No foreign keys: checking a million of them takes longer than writing them.
+    """
+
+    __tablename__ = "bulk_item"
+    __table_args__ = (
+        Index(
+            "ix_bulk_item_not_done",
+            "operation_id",
+            "outcome",
+            "row_id",
+            postgresql_where=text("outcome IN (2, 3)"),
+        ),
+    )
+
+    operation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    row_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    outcome: Mapped[Outcome] = mapped_column(_OutcomeType)
+    reason: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,231 @@
+"""What an operation means: its action, its change, its rows, and what it would do to them now."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import ARRAY, BigInteger, Uuid, case, cast, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from admin_app.actor import Actor
+from admin_app.audit import AuditEntry
+from admin_app.bulk.actions import ACTIONS, Actions, BulkAction, Selected
+from admin_app.bulk.changes import GONE, Change
+from admin_app.bulk.models import UNDO, BulkItem, BulkOperation, Outcome
+from admin_app.errors import AppError, InvalidInput, NotFound
+
+SAMPLES = 5
+STRICT_LIMIT = 10_000
+"""Of so many rows, a confirmation is for the very versions that were shown; of more, for the very rows and
+what becomes of each: somewhere in a million, somebody is always at work."""
+
+
+class UnknownAction(AppError):
+    def __init__(self) -> None:
+        super().__init__("There is no such action.")
+
+
+@dataclass(frozen=True)
+class Sample:
+    row_id: UUID
+    title: str
+    values: Mapping[str, tuple[Any, Any]]
+    """label -> (before, after)"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`skipped` by reason, the most frequent first; `fingerprint` ties a confirmation to what was shown."""
+
+    total: int
+    changing: int
+    skipped: Sequence[tuple[str, int]]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    counts: Counts
+    samples: Sequence[Sample]
+    related: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An operation with its action. Of one that takes another back, the action is the other's."""
+
+    operation: BulkOperation
+    action: BulkAction[Any]
+    undone: BulkOperation | None = None
+    is_forward: bool = True
+    """False when it takes back, True again when it takes back a taking back."""
+
+    @property
+    def is_undo(self) -> bool:
+        return self.undone is not None
+
+    @property
+    def undo_label(self) -> str:
+        """What taking this back is called."""
+        return f"Undo: {self.action.label}" if self.is_forward else self.action.label
+
+    def change(self, parameters: BaseModel) -> Change:
+        """Without the service's guards."""
+        if self.undone is None:
+            return self.action.change(parameters)
+        names = self.action.change(_read_parameters(self.action, self.undone.parameters)).values
+        values = {name: self._before(name, self.undone.id) for name in names}
+        word = self.action.change(parameters).word if self.is_forward else self.action.undo_word
+        return Change(values, word=word)
+
+    def parameters(self, given: Mapping[str, Any] | None = None) -> BaseModel:
+        """Those of the operation, or the `given` ones; raises InvalidInput, whose fields are theirs."""
+        source = self.undone or self.operation
+        return _read_parameters(self.action, source.parameters if given is None or self.undone else given)
+
+    async def selected(self, session: AsyncSession, actor: Actor) -> Selected:
+        """The rows it is about, in columns `id` and `version`; those that are gone are not among them."""
+        model: Any = self.action.model
+        if self.undone is not None:
+            return (
+                select(model.id, (BulkItem.version + 1).label("version"))
+                .join(BulkItem, BulkItem.row_id == model.id)
+                .where(BulkItem.operation_id == self.undone.id, BulkItem.outcome == Outcome.DONE)
+            )
+        if self.operation.query is not None:
+            service = self.action.service(session, actor)
+            return await service.selection(service.listing.parse(parse_qsl(self.operation.query)))
+        ids = literal(await self.row_ids(session), ARRAY(Uuid()))
+        return select(model.id, model.version).where(model.id == func.any(ids))
+
+    async def row_ids(self, session: AsyncSession) -> list[UUID]:
+        """Of a selection by hand."""
+        statement = select(BulkOperation.row_ids).where(BulkOperation.id == self.operation.id)
+        return await session.scalar(statement) or []
+
+    async def count(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Counts:
+        """One look at all the rows."""
+        model: Any = self.action.model
+        selected = await self.selected(session, actor)
+        version = selected.selected_columns["version"] if self.undone is not None else None
+        change = self._guarded(session, actor, parameters)
+        reason = change.reason(model, version, is_brief=self._is_brief)
+        statement = selected.with_only_columns(
+            reason.label("why"),
+            func.count().label("number"),
+            func.bit_xor(_hash(model.id, 0)).label("rows"),
+            func.bit_xor(_hash(model.id, model.version)).label("versions"),
+            maintain_column_froms=True,
+        ).group_by("why")
+        found = (await session.execute(statement)).all()
+        numbers = {row.why: row.number for row in found}
+        gone = self._expected(sum(numbers.values())) - sum(numbers.values())
+        if gone:
+            numbers[GONE] = numbers.get(GONE, 0) + gone
+        total = sum(numbers.values())
+        name = "versions" if total <= STRICT_LIMIT else "rows"
+        seen = sorted((str(row.why), row.number, getattr(row, name)) for row in found)
+        changing = numbers.pop(None, 0)
+        return Counts(
+            total,
+            changing,
+            sorted(numbers.items(), key=lambda item: (-item[1], item[0])),
+            hashlib.sha256(
+                json.dumps([total, seen, parameters.model_dump(mode="json")]).encode()
+            ).hexdigest(),
+        )
+
+    async def preview(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Preview:
+        counts = await self.count(session, actor, parameters)
+        if not counts.changing:
+            return Preview(counts, [], [])
+        model: Any = self.action.model
+        selected = await self.selected(session, actor)
+        version = selected.selected_columns["version"] if self.undone is not None else None
+        change = self._guarded(session, actor, parameters)
+        is_changing = change.reason(model, version, is_brief=self._is_brief).is_(None)
+        changing = selected.where(is_changing).with_only_columns(model.id, maintain_column_froms=True)
+        compared = self.action.compared(change)
+        pairs = [
+            value.label(f"value_{index}") for index, value in enumerate(sum(compared.values(), start=()))
+        ]
+        statement = changing.order_by(model.id).limit(SAMPLES)
+        shown = statement.add_columns(getattr(model, self.action.title).label("title"), *pairs)
+        samples = [
+            Sample(
+                row.id,
+                row.title,
+                {label: (row[2 + 2 * at], row[3 + 2 * at]) for at, label in enumerate(compared)},
+            )
+            for row in await session.execute(shown)
+        ]
+        related = [] if self.is_undo else await self.action.related(session, changing)
+        return Preview(counts, samples, related)
+
+    def _expected(self, found: int) -> int:
+        """How many rows there were when they were selected, where that is known."""
+        if self.undone is not None:
+            return self.undone.done
+        return found if self.operation.query is not None else self.operation.total
+
+    @property
+    def _is_brief(self) -> bool:
+        """To undo, each row's values are looked up in the history: too much of very many, to be shown."""
+        return self.undone is not None and self.undone.done > STRICT_LIMIT
+
+    def _guarded(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Change:
+        return self.action.service(session, actor).guarded(self.change(parameters))
+
+    def _before(self, name: str, operation_id: UUID) -> Any:
+        """What the history says a column held before that operation; of one row, as a look-up."""
+        model: Any = self.action.model
+        column = model.__table__.c[name]
+        before = cast(AuditEntry.changes[name][0].astext, column.type)
+        return (
+            select(case((AuditEntry.changes.has_key(name), before), else_=column))
+            .where(
+                AuditEntry.kind == self.action.kind,
+                AuditEntry.row_id == model.id,
+                AuditEntry.operation_id == operation_id,
+            )
+            .correlate(model.__table__)
+            .order_by(AuditEntry.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+
+
+async def plan_of(session: AsyncSession, operation: BulkOperation) -> Plan:
+    """Raises UnknownAction for an action this installation does not have any more."""
+    if operation.action != UNDO:
+        return Plan(operation, find_action(session, operation.kind, operation.action))
+    undone = await session.get(BulkOperation, operation.undoes) if operation.undoes else None
+    if undone is None:
+        raise NotFound("The operation to undo is not on record any more.")
+    other = await plan_of(session, undone)
+    return Plan(operation, other.action, undone, not other.is_forward)
+
+
+def find_action(session: AsyncSession, kind: str, name: str) -> BulkAction[Any]:
+    actions: Actions = session.info[ACTIONS]
+    found = actions.get(kind, {}).get(name)
+    if found is None:
+        raise UnknownAction
+    return found
+
+
+def _read_parameters(action: BulkAction[Any], given: Mapping[str, Any]) -> BaseModel:
+    try:
+        found: BaseModel = action.parameters.model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidInput.from_validation(error) from None
+    return found
+
+
+def _hash(row_id: Any, number: Any) -> Any:
+    return func.uuid_hash_extended(row_id, cast(number, BigInteger))
