@@ -39,7 +39,7 @@ class InvalidInput(AppError):
         for item in error.errors(include_url=False, include_input=False):
             name = str(item["loc"][0]) if item["loc"] else ""
             fields.setdefault(name, _sentence(item["type"], item["msg"], item.get("ctx", {})))
-        return cls("Some values cannot be accepted. Correct the marked fields and save again.", fields)
+        return cls("Some values cannot be accepted. Correct the marked fields.", fields)
 
 
 class Forbidden(AppError):

@@ -129,7 +129,7 @@ async def test_each_wrong_value_is_told_beside_its_field_and_what_was_typed_stay
     response = await alice.post(address, data=fields | typed)
     assert response.status_code == 422
     page = parse(response)
-    assert notices(page) == ["Some values cannot be accepted. Correct the marked fields and save again."]
+    assert notices(page) == ["Some values cannot be accepted. Correct the marked fields."]
     assert errors_of(form_of(page)) == {
         "name": "This field is required.",
         "price": "Use at most 2 decimals.",
