@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -32,6 +32,8 @@ class Filter:
     choices: tuple[tuple[str, str], ...] = ()
     group: str = ""
     upper: str = ""
+    fixed: Callable[[str], tuple[str, str]] | None = None
+    """What a value that depends on today means today: the name of another filter, and its value."""
 
 
 def choice(
@@ -55,9 +57,12 @@ def moment(name: str, label: str, column: SQLColumnExpression[Any]) -> tuple[Fil
     """
 
     def within(start: Callable[[datetime], datetime]) -> ColumnElement[bool]:
-        return column >= start(datetime.combine(datetime.now(UTC).date(), time_of_day(), tzinfo=UTC))
+        return column >= start(_today())
 
-    period = choice(name, label, PERIODS, within)
+    def fixed(text: str) -> tuple[str, str]:
+        return f"{name}_from", PERIODS[text][1](_today()).date().isoformat()
+
+    period = replace(choice(name, label, PERIODS, within), fixed=fixed)
     first = Filter(f"{name}_from", f"{label} from", "date", _parse_day, lambda day: column >= day)
     last = Filter(
         f"{name}_to", f"{label} to", "date", _parse_day, lambda day: column < day + timedelta(days=1)
@@ -89,8 +94,13 @@ def parse_text(text: str) -> str:
     return text.strip()
 
 
+def _today() -> datetime:
+    """Its first moment."""
+    return datetime.combine(datetime.now(UTC).date(), time_of_day(), tzinfo=UTC)
+
+
 def _grouped(item: Filter, group: str, upper: str = "") -> Filter:
-    return Filter(item.name, item.label, item.kind, item.parse, item.where, item.choices, group, upper)
+    return replace(item, group=group, upper=upper)
 
 
 def _parse_day(text: str) -> datetime:

@@ -245,6 +245,15 @@ class Listing(Generic[Row]):
         found = self._ids(base, self.conditions(query, known))
         return found.add_columns(getattr(self.model, "version"))  # noqa: B009  # as `_id`
 
+    def fixed(self, query: ListQuery) -> ListQuery:
+        """The query as it is meant now, whenever it is run: without words such as "today"."""
+        filters = dict(query.filters)
+        for item in self.filters:
+            if item.fixed is not None and item.name in filters:
+                name, value = item.fixed(filters.pop(item.name))
+                filters[name] = max(value, filters.get(name, ""))  # days, as texts in the order of time
+        return replace(query, filters=filters)
+
     def encode(self, cursor: Cursor | Literal["last"], query: ListQuery) -> str:
         return cursor if cursor == "last" else cursor.encode(query.fingerprint())
 

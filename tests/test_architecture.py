@@ -49,7 +49,7 @@ RULES = (
     # Many rows at once.
     Rule("bulk.models", "database", (*WEB, *QUEUE)),
     Rule("bulk.changes", "actor audit database", (*WEB, *QUEUE)),
-    Rule("bulk.*", "actor audit database errors filters listing search bulk.*", (*WEB, *QUEUE)),
+    Rule("bulk.*", "actor audit database errors filters listing search text bulk.*", (*WEB, *QUEUE)),
     # Doors.
     Rule("security.passwords", "", (*WEB, *QUEUE, *SQL)),
     Rule("security.sessions", "database", (*WEB, *QUEUE)),

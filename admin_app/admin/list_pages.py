@@ -169,16 +169,17 @@ class ListPages(Pages):
             raise Forbidden
         posted = await forms.read(request)
         action = actions.action_of(posted)
-        is_all = posted.get("all") == "1"
-        asked = self._back(view, posted)
-        row_ids = [] if is_all else actions.selection_of(posted)
+        row_ids, asked = [], None
+        if posted.get("all") == "1":
+            asked = self._query(view, actions.conditions_of(posted))
+        else:
+            row_ids = actions.selection_of(posted)
         async with self._changing(request) as (session, actor):
             service = OperationService(session, actor)
-            if is_all:
-                query = urlencode(conditions(asked))
-                draft = await service.draft_of_query(
-                    view.identity, action, query, spoken_conditions(view, asked)
-                )
+            if asked is not None:
+                query = urlencode(conditions(view.service.listing.fixed(asked)))
+                words = spoken_conditions(view, asked)
+                draft = await service.draft_of_query(view.identity, action, query, words)
             else:
                 draft = await service.draft_of_rows(view.identity, action, row_ids)
         back = f"?{urlencode({'back': posted['back']})}" if posted.get("back") else ""
@@ -259,9 +260,10 @@ class ListPages(Pages):
 
     def _back(self, view: ServiceView, posted: FormData) -> ListQuery:
         """The list a form stands on."""
-        back = posted.get("back", "")
-        is_query = isinstance(back, str) and len(back) <= MAX_BACK_LENGTH
-        return self._query(view, parse_qsl(str(back)) if is_query else [])
+        back = str(posted.get("back", ""))
+        if len(back) > MAX_BACK_LENGTH:
+            raise BadQuery("The address of this list is too long. Go to its first page, or use fewer words.")
+        return self._query(view, parse_qsl(back))
 
 
 def _term(request: Request) -> str:

@@ -23,6 +23,8 @@ def state_text(operation: Any) -> tuple[str, str]:
     """In a word, and how that looks."""
     if operation.is_cancelling and operation.state in ACTIVE:
         return "Cancelling", "busy"
+    if getattr(operation, "is_undone", False):
+        return "Undone", "off"
     look = "busy" if operation.state in ACTIVE else LOOKS.get(operation.state, "off")
     return STATES[operation.state], look
 

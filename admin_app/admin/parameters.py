@@ -1,6 +1,7 @@
 """The form of an action's parameters, made from their schema."""
 
 from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 from typing import Any
 
@@ -36,6 +37,8 @@ def _field(name: str, info: FieldInfo) -> Any:
     kind = info.annotation
     if kind is bool:
         return BooleanField(label)
+    if kind is date:
+        return StringField(label, render_kw={"type": "date"})
     if isinstance(kind, type) and issubclass(kind, Enum):
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         labels: Any = extra.get("labels", {})

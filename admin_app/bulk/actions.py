@@ -75,6 +75,9 @@ class BulkAction(Generic[Parameters]):
     def may_run(self, actor: Actor) -> bool:
         raise NotImplementedError(f"{type(self).__name__}.may_run")
 
+    def may_undo(self, actor: Actor) -> bool:
+        return self.may_run(actor)
+
     def change(self, parameters: Parameters) -> Change:
         raise NotImplementedError(f"{type(self).__name__}.change")
 

@@ -28,6 +28,9 @@ from admin_app.bulk.changes import CHANGED_MEANWHILE
 from admin_app.bulk.models import BulkItem, BulkOperation, Outcome, State
 from admin_app.bulk.plan import Plan
 
+NOT_FOUND = "not found any more"
+NO_LONGER = "no longer allowed"
+
 COLUMNS = ["operation_id", "row_id", "version", "outcome", "reason"]
 ITEMS: Any = BulkItem.__table__
 
@@ -35,9 +38,9 @@ ITEMS: Any = BulkItem.__table__
 async def freeze(session: AsyncSession, plan: Plan, actor: Actor) -> None:
     """Write the rows down, as they were when it was confirmed.
 
-    What appeared since is left out. What changed since is told and not touched; whether it was found by
-    the search before it changed, nobody knows any more. Changes on their way while it was confirmed count
-    as made before.
+    What appeared since is left out. What changed since is told and not touched; whether a search found it
+    before it changed, nobody knows any more, so it is not tried again either. Changes on their way while
+    it was confirmed count as made before.
     """
     operation = plan.operation
     found = _of_undone(plan) if plan.is_undo else await _of_selection(session, plan, actor)
@@ -66,12 +69,14 @@ async def _of_selection(session: AsyncSession, plan: Plan, actor: Actor) -> Sele
     confirmed = literal(operation.confirmed_at, DateTime(timezone=True))
     is_new = table.c.updated_at > confirmed
 
+    changed = Outcome.FAILED if operation.query is None else Outcome.SKIPPED
+
     def columns(row_id: ColumnElement[UUID]) -> tuple[ColumnElement[Any], ...]:
         return (
             literal(operation.id),
             row_id,
             func.coalesce(table.c.version, 0),
-            case((is_new, _plain(Outcome.FAILED)), else_=_plain(Outcome.OPEN)),
+            case((is_new, _plain(changed)), else_=_plain(Outcome.OPEN)),
             case((is_new, literal(CHANGED_MEANWHILE, Text()))),
         )
 
@@ -112,6 +117,10 @@ async def _tally(session: AsyncSession, operation: BulkOperation) -> None:
         numbers[outcome] += number
         if reason is not None:
             reasons.setdefault(outcome.name.lower(), {})[reason] = number
+    lost = max(0, operation.confirmed - numbers.total())
+    if lost:
+        numbers[Outcome.SKIPPED] += lost
+        reasons.setdefault(Outcome.SKIPPED.name.lower(), {})[NOT_FOUND] = lost
     operation.total = numbers.total()
     operation.done = numbers[Outcome.DONE]
     operation.skipped = numbers[Outcome.SKIPPED]
@@ -137,7 +146,9 @@ def outcomes(reasons: Mapping[UUID, str | None], *, is_undo: bool) -> dict[UUID,
     def outcome(reason: str | None) -> Outcome:
         if reason is None:
             return Outcome.DONE
-        return Outcome.FAILED if reason == CHANGED_MEANWHILE and not is_undo else Outcome.SKIPPED
+        if reason == NO_LONGER or (reason == CHANGED_MEANWHILE and not is_undo):
+            return Outcome.FAILED
+        return Outcome.SKIPPED
 
     return {row_id: (outcome(reason), reason) for row_id, reason in reasons.items()}
 

@@ -1,6 +1,7 @@
 """Operations as a list: what they are found by, and who sees which."""
 
-from sqlalchemy import ColumnElement, false, or_, select, true
+from sqlalchemy import ColumnElement, exists, false, or_, select, true
+from sqlalchemy.orm import aliased
 
 from admin_app import filters
 from admin_app.actor import Actor, Role
@@ -67,6 +68,8 @@ LISTING = Listing(
     matches=matches,
 )
 
+_Undo = aliased(BulkOperation)
+
 ROWS: Rows = select(
     *BulkOperation.__table__.c[
         "id",
@@ -85,7 +88,9 @@ ROWS: Rows = select(
         "done",
         "skipped",
         "failed",
-    ]
+    ],
+    # Whether another operation has taken it back.
+    exists().where(_Undo.undoes == BulkOperation.id, _Undo.done > 0).label("is_undone"),
 )
 
 

@@ -27,6 +27,8 @@ from admin_app.database import Base, Identified
 UNDO = "undo"
 """The action of an operation that takes another one back."""
 
+UNDOING = "state <> 'draft' AND (done > 0 OR state NOT IN ('finished', 'cancelled', 'broken'))"
+
 OPEN_DAYS = 7
 """So long after its end an operation can be undone, or what failed be tried again."""
 
@@ -83,7 +85,8 @@ class BulkOperation(Identified, Base):
             postgresql_where=text("state IN ('waiting', 'retrying', 'running')"),
         ),
         Index("ix_bulk_operation_actor", "actor_id", "id"),
-        Index("uq_bulk_operation_undoes", "undoes", unique=True),
+        # Drafts, and what ended without undoing anything, do not keep others from undoing it.
+        Index("uq_bulk_operation_undoes", "undoes", unique=True, postgresql_where=text(UNDOING)),
     )
 
     number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
@@ -122,6 +125,9 @@ class BulkOperation(Identified, Base):
     finished_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
 
+    confirmed: Mapped[int] = mapped_column(server_default="0")
+    """How many rows there were then. Those a search did not find any more when they were written down count
+    as skipped."""
     total: Mapped[int] = mapped_column(server_default="0")
     done: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")

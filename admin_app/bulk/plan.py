@@ -18,6 +18,7 @@ from admin_app.bulk.actions import ACTIONS, Actions, BulkAction, Selected
 from admin_app.bulk.changes import GONE, Change
 from admin_app.bulk.models import UNDO, BulkItem, BulkOperation, Outcome
 from admin_app.errors import AppError, InvalidInput, NotFound
+from admin_app.text import is_storable
 
 SAMPLES = 5
 STRICT_LIMIT = 10_000
@@ -72,7 +73,7 @@ class Plan:
     @property
     def undo_label(self) -> str:
         """What taking this back is called."""
-        return f"Undo: {self.action.label}" if self.is_forward else self.action.label
+        return f"{'Undo' if self.is_forward else 'Redo'}: {self.action.label}"
 
     def change(self, parameters: BaseModel) -> Change:
         """Without the service's guards."""
@@ -220,6 +221,10 @@ def find_action(session: AsyncSession, kind: str, name: str) -> BulkAction[Any]:
 
 
 def _read_parameters(action: BulkAction[Any], given: Mapping[str, Any]) -> BaseModel:
+    for name, value in given.items():
+        if name in action.parameters.model_fields and isinstance(value, str) and not is_storable(value):
+            reason = "This text contains characters that cannot be stored."
+            raise InvalidInput("Some values cannot be accepted.", {name: reason})
     try:
         found: BaseModel = action.parameters.model_validate(dict(given))
     except ValidationError as error:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
@@ -46,7 +46,7 @@ IDLE_SECONDS = 20
 MAX_FAILED_IN_A_ROW = 1000
 """Then it is not about the rows, and somebody should look."""
 
-NO_LONGER = "no longer allowed"
+REFUSED = "a value the database does not take"
 UNEXPECTED = "an unexpected error; it is in the log"
 TRANSIENT = ("08", "25P", "40", "53", "55P03", "57", "58")
 """SQLSTATEs that say nothing about the rows: the connection, a transaction that was ended, a deadlock,
@@ -156,7 +156,7 @@ class BulkRunner:
             service = plan.action.service(session, actor)
             reasons |= await service.change_many(rows, plan.change(parameters))
         except Forbidden:
-            reasons = dict.fromkeys(rows, NO_LONGER)
+            reasons = dict.fromkeys(rows, items.NO_LONGER)
         await items.conclude(session, operation, items.outcomes(reasons, is_undo=plan.is_undo))
         if len(rows) < limit:
             self._end(operation, State.FINISHED, now)
@@ -253,4 +253,6 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _sentence(error: Exception) -> str:
-    return error.message if isinstance(error, AppError) else UNEXPECTED
+    if isinstance(error, AppError):
+        return error.message
+    return REFUSED if isinstance(error, IntegrityError | DataError) else UNEXPECTED

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor, Role
 from admin_app.bulk.actions import BulkAction
 from admin_app.bulk.listing import LISTING, ROWS, readable_by
-from admin_app.bulk.models import ACTIVE, UNDO, BulkItem, BulkOperation, Outcome, State
+from admin_app.bulk.models import ACTIVE, UNDO, UNDOING, BulkItem, BulkOperation, Outcome, State
 from admin_app.bulk.plan import Counts, Plan, Preview, find_action, plan_of
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.listing import Count, ListQuery, Page, Rows
@@ -34,7 +34,7 @@ class SelectionChanged(Conflict):
     """What would be changed is not what was shown. Nothing was started."""
 
     def __init__(self) -> None:
-        super().__init__("The rows have changed since you looked, so nothing was started. See what is new.")
+        super().__init__("This is not what you saw any more, so nothing was started. Look again.")
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,7 @@ class OperationService:
         why_not = await self.why_not_undo(plan)
         if why_not:
             raise Conflict(why_not)
-        found = await self._undo_of(undone.id)
-        if found is not None and found.actor_id != self._actor.id and found.state is State.DRAFT:
-            await self._session.delete(found)
-            await self._session.flush()
-            found = None
+        found = await self._undo_of(undone.id) or await self._own_draft_of_undo(undone.id)
         return found or await self._draft(
             undone.kind,
             UNDO,
@@ -107,6 +103,8 @@ class OperationService:
             return "There is nothing to undo."
         if not plan.action.can_be_undone:
             return "This cannot be undone."
+        if not plan.action.may_undo(self._actor):
+            return "Only a superuser can undo this."
         if not _is_recent(operation):
             return "This is too long ago to be undone."
         return None
@@ -128,8 +126,7 @@ class OperationService:
 
     async def undo_of(self, operation: BulkOperation) -> BulkOperation | None:
         """The confirmed operation that takes this one back, if there is one."""
-        found = await self._undo_of(operation.id)
-        return found if found and found.state is not State.DRAFT else None
+        return await self._undo_of(operation.id)
 
     async def preview(self, plan: Plan, given: Mapping[str, Any]) -> Preview:
         """What a draft would do now. Raises InvalidInput for parameters that cannot be used."""
@@ -157,11 +154,12 @@ class OperationService:
         if why_not:
             raise Conflict(why_not)
         parameters = await self._parameters(plan, given)
+        await self._take_turn_to_undo(operation)
         counts = await plan.count(self._session, self._actor, parameters)
         _require_shown(counts, fingerprint, typed)
         operation.confirmed_at = await self._session.scalar(select(func.now()))
         operation.parameters = parameters.model_dump(mode="json")
-        operation.total = counts.total
+        operation.total = operation.confirmed = counts.total
         operation.state = State.WAITING
         return operation
 
@@ -184,6 +182,7 @@ class OperationService:
             raise Conflict("There is nothing to try again.")
         if not plan.action.may_run(self._actor):
             raise Forbidden
+        await self._take_turn_to_undo(operation)
         operation.state = State.RETRYING if operation.started_at else State.WAITING
         operation.is_cancelling, operation.error = False, None
         return operation
@@ -273,8 +272,24 @@ class OperationService:
         return found
 
     async def _undo_of(self, operation_id: UUID) -> BulkOperation | None:
-        statement = select(BulkOperation).where(BulkOperation.undoes == operation_id)
+        """Unless it ended without undoing anything."""
+        statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, text(UNDOING))
         return (await self._session.scalars(statement)).one_or_none()
+
+    async def _own_draft_of_undo(self, operation_id: UUID) -> BulkOperation | None:
+        own = (BulkOperation.state == State.DRAFT, BulkOperation.actor_id == self._actor.id)
+        statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, *own).limit(1)
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def _take_turn_to_undo(self, operation: BulkOperation) -> None:
+        """Raises Conflict when another operation undoes the same one."""
+        if operation.undoes is None:
+            return
+        lock = select(BulkOperation.id).where(BulkOperation.id == operation.undoes).with_for_update()
+        await self._session.execute(lock)
+        other = await self._undo_of(operation.undoes)
+        if other is not None and other.id != operation.id:
+            raise Conflict(f"Operation #{other.number} undoes it already.")
 
 
 def can_retry(operation: BulkOperation) -> bool:
@@ -295,5 +310,5 @@ def _require_shown(counts: Counts, fingerprint: str, typed: str) -> None:
         raise InvalidInput("None of these rows would change.")
     number = re.sub(r"[\s,.'_]", "", typed)
     if counts.changing > TYPED_ABOVE and number != str(counts.changing):
-        reason = f"Type {counts.changing} to confirm that so many rows are meant."
+        reason = f"Type {counts.changing:,} to confirm that so many rows are meant."
         raise InvalidInput(reason, {TYPED: reason})

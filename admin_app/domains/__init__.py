@@ -59,7 +59,7 @@ CHORES: Sequence[Chore] = (purge_bin, prune)
 
 
 async def find_role(session: AsyncSession, user_id: UUID) -> Role | None:
-    """The role somebody has now; None for who may not sign in."""
+    """The role in which somebody may act now; None for who may not."""
     return await UserService(session, Actor.system()).role_of(user_id)
 
 

@@ -36,6 +36,16 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
   });
 }
 
+// What is shown is of what was filled in then: after a change it must be shown again before it is confirmed.
+for (const form of document.querySelectorAll("[data-shows]")) {
+  const button = document.getElementById(form.dataset.shows);
+  form.addEventListener("input", () => {
+    if (!button) return;
+    button.disabled = true;
+    document.querySelector("[data-stale]").hidden = false;
+  });
+}
+
 // A page that takes longer to come than this shows that it is on its way.
 const SLOW_MS = 300;
 const GIVEN_UP_MS = 30_000;

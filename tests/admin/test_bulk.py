@@ -35,7 +35,7 @@ async def draft(client: httpx.AsyncClient, action: str, ids: list[UUID], address
 
 
 async def draft_of_all(client: httpx.AsyncClient, action: str, conditions: str = "") -> str:
-    response = await client.post(BULK, data={"all": "1", "back": conditions, "action": action})
+    response = await client.post(BULK, data={"all": "1", "conditions": conditions, "action": action})
     assert response.status_code == 303, response.text
     return str(response.headers["location"]).partition("?")[0]
 
@@ -178,7 +178,7 @@ class TestAsking:
             await make_product(cast.alice, name=name)
         await make_product(cast.bob, name="Red shelf")
         alice = await sign_in("alice")
-        address = await draft_of_all(alice, "deactivate", "search=red&sortBy=price&pageSize=50")
+        address = await draft_of_all(alice, "deactivate", "search=red")
         page = parse(await alice.get(address))
         assert numbers(page) == {"will change": "2", "skipped: not yours": "1"}
         assert "“red”" in page.one("p", class_="lead").text
@@ -207,7 +207,7 @@ class TestAsking:
     ) -> None:
         alice = await sign_in("alice")
         for conditions in ("price_from=cheap", "color=red", "search=%00"):
-            data = {"all": "1", "back": conditions, "action": "deactivate"}
+            data = {"all": "1", "conditions": conditions, "action": "deactivate"}
             assert (await alice.post(BULK, data=data)).status_code == 400
         assert await operations(database) == []
 
@@ -220,11 +220,13 @@ class TestRefusals:
             ({"action": "deactivate", "ids": ""}, 422),
             ({"action": "deactivate", "ids": "7"}, 400),
             ({"action": "deactivate", "ids": "x' OR 1=1"}, 400),
-            ({"action": "explode", "all": "1"}, 400),
-            ({"action": "", "all": "1"}, 400),
-            ({"all": "1"}, 400),
-            ({"action": "undo", "all": "1"}, 400),
-            ({"action": "require_new_password", "all": "1"}, 400),
+            ({"action": "explode", "all": "1", "conditions": ""}, 400),
+            ({"action": "", "all": "1", "conditions": ""}, 400),
+            ({"all": "1", "conditions": ""}, 400),
+            ({"action": "undo", "all": "1", "conditions": ""}, 400),
+            ({"action": "require_new_password", "all": "1", "conditions": ""}, 400),
+            ({"action": "deactivate", "all": "1"}, 400),
+            ({"action": "deactivate", "all": "1", "conditions": f"search=x{'&' * 20_000}"}, 400),
         ],
     )
     async def test_what_is_no_selection_or_no_action_starts_nothing(
@@ -548,6 +550,46 @@ class TestFollowing:
         await complete(alice, database, address)
         assert (await alice.get(f"{address}?{query}")).status_code == 200
 
+    async def test_a_person_undoes_a_transfer_only_as_a_superuser(
+        self, sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+    ) -> None:
+        alice, root = await sign_in("alice"), await sign_in("root")
+        address = await draft(alice, "transfer", [(await make_product(cast.alice)).id])
+        page = await complete(alice, database, address, {"owner": "bob@demo.example"})
+        assert not [button for button in page.all("button") if "Undo" in button.text]
+        assert (await alice.post(address.replace("details", "undo"))).status_code == 409
+        undo = (await root.post(address.replace("details", "undo"))).headers["location"]
+        assert numbers(await complete(root, database, undo))["done"] == "1"
+
+    async def test_two_people_who_undo_the_same_ask_each_for_themselves_and_one_does(
+        self, sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+    ) -> None:
+        alice, root = await sign_in("alice"), await sign_in("root")
+        address = await draft(alice, "deactivate", [(await make_product(cast.alice)).id])
+        await complete(alice, database, address)
+        questions = {}
+        for client in (alice, root):
+            questions[client] = (await client.post(address.replace("details", "undo"))).headers["location"]
+        assert len(set(questions.values())) == 2
+        answers = await asyncio.gather(*(confirm(client, url) for client, url in questions.items()))
+        assert sorted(answer.status_code for answer in answers) == [303, 409]
+
+    async def test_an_undo_that_undid_nothing_keeps_nobody_from_undoing(
+        self, sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+    ) -> None:
+        alice, root = await sign_in("alice"), await sign_in("root")
+        address = await draft(alice, "deactivate", [(await make_product(cast.alice)).id])
+        await complete(alice, database, address)
+        undo = address.replace("details", "undo")
+        first = (await alice.post(undo)).headers["location"]
+        await confirm(alice, first)
+        await alice.post(first.replace("details", "cancel"))
+        await Operations(database).run()
+        second = (await root.post(undo)).headers["location"]
+        assert second != first
+        assert numbers(await complete(root, database, second))["done"] == "1"
+        assert (await alice.post(first.replace("details", "retry"))).status_code == 409
+
 
 class TestList:
     async def test_everybody_sees_what_they_may_follow(
@@ -608,3 +650,10 @@ def test_every_page_of_an_operation_is_tried() -> None:
     pages = operation_pages.OperationPages
     found = {name for name, value in vars(pages).items() if not name.startswith("_") and callable(value)}
     assert found == {"show", *ACTIONS_OF_ONE} - {"details"}
+
+
+async def test_a_sample_says_what_a_required_password_is(sign_in: SignIn, cast: Cast) -> None:
+    root = await sign_in("root")
+    address = await draft(root, "require_new_password", [cast.bob.id], "/admin/user/bulk")
+    page = parse(await root.get(address))
+    assert page.one("tbody").text == "bob@demo.exampleNot asked for becomes Asked for"

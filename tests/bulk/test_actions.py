@@ -511,7 +511,7 @@ class TestUsers:
         await operations.run()
         ended = [await operations.truth(one) for one in started]
         assert sorted(operation.done for operation in ended) == [0, 1]
-        assert {reason for operation in ended for reason in operation.reasons.get("skipped", {})} == {
+        assert {reason for operation in ended for reason in operation.reasons.get("failed", {})} == {
             "no longer allowed"
         }
         superusers = await every(database, User, role=Role.SUPERUSER)

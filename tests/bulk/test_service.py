@@ -194,6 +194,7 @@ class TestConfirm:
     ) -> None:
         monkeypatch.setattr(plan, "STRICT_LIMIT", 2)
         ids = await make_products(database, cast.alice, 4)
+        [other] = await make_products(database, cast.alice, 1, name="Hammer")
         draft = await operations.draft(cast.alice, "deactivate", ANVILS)
         shown = await operations.preview(cast.alice, draft)
         for values in ({"name": "Hammer"}, {"is_active": False}, {"owner_id": cast.bob.id}):
@@ -201,6 +202,12 @@ class TestConfirm:
             with pytest.raises(SelectionChanged):
                 await operations.confirm(cast.alice, draft, shown=shown)
             await change(database, ids[0], name="Anvil 0", is_active=True, owner_id=cast.alice.id)
+        await change(database, ids[0], name="Hammer")
+        await change(database, other, name="Anvil")
+        with pytest.raises(SelectionChanged):
+            await operations.confirm(cast.alice, draft, shown=shown)
+        await change(database, ids[0], name="Anvil 0")
+        await change(database, other, name="Hammer")
         confirmed = await operations.confirm(cast.alice, draft, shown=shown)
         assert confirmed.state is State.WAITING
         await operations.run()
@@ -336,12 +343,12 @@ class TestUndo:
         ids = await make_products(database, cast.alice, 4)
         one = await operations.start(cast.alice, "change_price", ids, {"change": "50"})
         await operations.run()
-        for price, label in ((10, "Undo: Change price"), (15, "Change price"), (10, "Undo: Change price")):
+        for price, word in ((10, "Undo"), (15, "Redo"), (10, "Undo")):
             one = await operations.undo(cast.alice, one)
             await operations.run()
             assert await prices(database) == dict.fromkeys(ids, Decimal(price))
             operation = await operations.truth(one)
-            assert (operation.done, operation.label) == (4, label)
+            assert (operation.done, operation.label) == (4, f"{word}: Change price")
 
     async def test_deleted_products_come_back_and_go_again(
         self, database: Database, cast: Cast, operations: Operations
@@ -381,9 +388,8 @@ class TestUndo:
         ids = await make_products(database, cast.alice, 3)
         one = await operations.start(cast.alice, "transfer", ids, {"owner": cast.bob.label})
         await operations.run()
-        draft = await operations.draft_of_undo(cast.alice, one)
-        with pytest.raises(InvalidInput, match="None of these rows would change"):
-            await operations.confirm(cast.alice, draft)
+        with pytest.raises(Conflict, match="Only a superuser"):
+            await operations.draft_of_undo(cast.alice, one)
         async with database.transaction() as session:
             assert cast.bob.id
             await UserService(session, cast.root).update(cast.bob.id, UserUpdate(is_active=False))
@@ -449,8 +455,9 @@ class TestUndo:
         first = await operations.draft_of_undo(cast.root, one)
         second = await operations.draft_of_undo(cast.alice, one)
         assert (second.actor_id, second.state) == (cast.alice.id, State.DRAFT)
-        assert {operation.id for operation in await every(database, BulkOperation)} == {one, second.id}
-        with pytest.raises(NotFound):
+        assert second.id != first.id
+        await operations.confirm(cast.alice, second)
+        with pytest.raises(Conflict, match=f"#{second.number} undoes it already"):
             await operations.confirm(cast.root, first)
 
     async def test_what_was_done_before_it_was_cancelled_can_be_taken_back(

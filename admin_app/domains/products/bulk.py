@@ -164,6 +164,9 @@ class Transfer(ProductAction[NewOwner]):
     is_dangerous = True
     undo_hint = "Only its new owner can change a product, so only a superuser can undo this."
 
+    def may_undo(self, actor: Actor) -> bool:
+        return actor.is_superuser
+
     async def check(self, session: AsyncSession, actor: Actor, parameters: NewOwner) -> None:
         found = await UserService(session, actor).ids_by_email([parameters.owner])
         owner_id = found.get(parameters.owner.lower())

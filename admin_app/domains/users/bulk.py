@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, true
+from sqlalchemy import ColumnElement, Select, case, false, literal, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor
@@ -53,8 +53,16 @@ class RequireNewPassword(UserAction):
         asked = Refusal("already asked for one", User.must_change_password)
         return Change({"must_change_password": true()}, [asked])
 
+    def compared(self, change: Change) -> dict[str, tuple[ColumnElement[Any], ColumnElement[Any]]]:
+        before, after = User.must_change_password, change.values["must_change_password"]
+        return {"New password": (_asked(before), _asked(after))}
+
     async def related(self, session: AsyncSession, changing: Select[Any]) -> list[str]:
         return ["They are signed out everywhere at once, and choose a new password when they sign in again."]
 
 
 ACTIONS: tuple[BulkAction[Any], ...] = (Activate(), Deactivate(), RequireNewPassword())
+
+
+def _asked(is_asked: Any) -> ColumnElement[Any]:
+    return case((is_asked, literal("Asked for")), else_=literal("Not asked for"))

@@ -155,8 +155,9 @@ class UserRepository:
         await self._session.execute(select(func.pg_advisory_xact_lock(TURN)))
 
     async def role_of(self, user_id: UUID) -> Role | None:
-        """Of who may sign in."""
-        return await self._session.scalar(select(User.role).where(User.id == user_id, User.is_active))
+        """Of who may sign in, and need not choose a new password first."""
+        may_act = (User.is_active, ~User.must_change_password)
+        return await self._session.scalar(select(User.role).where(User.id == user_id, *may_act))
 
     async def active_superusers(self) -> list[UUID]:
         statement = select(User.id).where(User.role == Role.SUPERUSER, User.is_active)

@@ -181,7 +181,7 @@ class UserService:
         await self._change(user, values, None)
 
     async def role_of(self, user_id: UUID) -> Role | None:
-        """The role somebody has now; None for who may not sign in."""
+        """The role in which somebody may act now; None for who may not."""
         return await self._users.role_of(user_id)
 
     async def authenticate(self, email: str, password: str) -> User | None:

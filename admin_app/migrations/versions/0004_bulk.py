@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("worked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("confirmed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("total", sa.Integer(), server_default="0", nullable=False),
         sa.Column("done", sa.Integer(), server_default="0", nullable=False),
         sa.Column("skipped", sa.Integer(), server_default="0", nullable=False),
@@ -89,7 +90,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('waiting', 'retrying', 'running')"),
     )
     op.create_index("ix_bulk_operation_actor", "bulk_operation", ["actor_id", "id"])
-    op.create_index("uq_bulk_operation_undoes", "bulk_operation", ["undoes"], unique=True)
+    op.create_index(
+        "uq_bulk_operation_undoes",
+        "bulk_operation",
+        ["undoes"],
+        unique=True,
+        postgresql_where=sa.text(
+            "state <> 'draft' AND (done > 0 OR state NOT IN ('finished', 'cancelled', 'broken'))"
+        ),
+    )
     op.create_table(
         "bulk_item",
         sa.Column("operation_id", sa.Uuid(), nullable=False),
