@@ -140,11 +140,7 @@ class OperationService:
 
         Raises SelectionChanged otherwise, and InvalidInput for a number that was not typed.
         """
-        undoes = select(BulkOperation.undoes).where(BulkOperation.id == operation_id)
-        undone_id = await self._session.scalar(undoes)
-        # First, as in `draft_of_undo`; and so it is not tried again meanwhile.
-        undone = await self._lock(undone_id) if undone_id else None
-        operation = await self._lock(operation_id)
+        operation, undone = await self._lock_with_undone(operation_id)
         if operation.state is not State.DRAFT:
             return operation
         plan = await plan_of(self._session, operation)
@@ -154,7 +150,7 @@ class OperationService:
         if why_not:
             raise Conflict(why_not)
         parameters = await self._parameters(plan, given)
-        await self._take_turn_to_undo(operation)
+        await self._require_undoing_alone(operation)
         counts = await plan.count(self._session, self._actor, parameters)
         _require_shown(counts, fingerprint, typed)
         operation.confirmed_at = await self._session.scalar(select(func.now()))
@@ -174,7 +170,7 @@ class OperationService:
 
     async def retry(self, operation_id: UUID) -> BulkOperation:
         """Try the failed rows again as they are now, and go on where it was cancelled."""
-        operation = await self._lock(operation_id)
+        operation, _ = await self._lock_with_undone(operation_id)
         if operation.state in ACTIVE:
             return operation
         plan = await plan_of(self._session, operation)
@@ -182,7 +178,7 @@ class OperationService:
             raise Conflict("There is nothing to try again.")
         if not plan.action.may_run(self._actor):
             raise Forbidden
-        await self._take_turn_to_undo(operation)
+        await self._require_undoing_alone(operation)
         operation.state = State.RETRYING if operation.started_at else State.WAITING
         operation.is_cancelling, operation.error = False, None
         return operation
@@ -271,6 +267,13 @@ class OperationService:
             raise NotFound
         return found
 
+    async def _lock_with_undone(self, operation_id: UUID) -> tuple[BulkOperation, BulkOperation | None]:
+        """The operation, and the one it undoes; that is locked first, as in `draft_of_undo`."""
+        undoes = select(BulkOperation.undoes).where(BulkOperation.id == operation_id)
+        undone_id = await self._session.scalar(undoes)
+        undone = await self._lock(undone_id) if undone_id else None
+        return await self._lock(operation_id), undone
+
     async def _undo_of(self, operation_id: UUID) -> BulkOperation | None:
         """Unless it ended without undoing anything."""
         statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, text(UNDOING))
@@ -281,13 +284,9 @@ class OperationService:
         statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, *own).limit(1)
         return (await self._session.scalars(statement)).one_or_none()
 
-    async def _take_turn_to_undo(self, operation: BulkOperation) -> None:
-        """Raises Conflict when another operation undoes the same one."""
-        if operation.undoes is None:
-            return
-        lock = select(BulkOperation.id).where(BulkOperation.id == operation.undoes).with_for_update()
-        await self._session.execute(lock)
-        other = await self._undo_of(operation.undoes)
+    async def _require_undoing_alone(self, operation: BulkOperation) -> None:
+        """Raises Conflict when another operation undoes the same one, which is to be locked."""
+        other = await self._undo_of(operation.undoes) if operation.undoes else None
         if other is not None and other.id != operation.id:
             raise Conflict(f"Operation #{other.number} undoes it already.")
 

@@ -260,6 +260,14 @@ def test_what_is_wrong_with_a_parameter_is_told_beside_it(open_page: OpenPage) -
     change.press("Enter")
     expect(page.get_by_role("region", name="What would change")).to_be_focused()
     expect(page.locator(".cell-number strong")).to_have_text(["9.99"] * 2)
+    # What is filled in now is not what is shown any more, until it is shown again.
+    button = page.locator("form[data-submit-once] button")
+    change.fill("-50")
+    expect(button).to_be_disabled()
+    expect(page.get_by_text("Show again first.")).to_be_visible()
+    change.fill("-20")
+    page.get_by_role("button", name="Show again").click()
+    expect(button).to_be_enabled()
     confirm(page)
     expect_state(page, "Finished")
     for label, value in (("Change", "-20"), ("Round to", "Amounts that end in .99")):
