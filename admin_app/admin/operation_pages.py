@@ -143,7 +143,7 @@ class OperationPages(Pages):
         outcome = OUTCOMES.get(request.query_params.get("outcome", ""))
         reason = request.query_params.get("reason", "")[:MAX_REASON].replace("\0", "") or None
         items, has_more = await service.items(plan, outcome, reason, _after(request))
-        undo = await service.undo_of(operation)
+        undo = await service.undo_of(operation.id)
         may_act = actor.role is not Role.SUPPORT
         view = self.site.view(operation.kind)
         here = {

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import ARRAY, BigInteger, Uuid, case, cast, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Uuid, case, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor
@@ -57,6 +57,15 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class _Judged:
+    """The rows an operation is about, what is to become of them, and why not, by row."""
+
+    rows: Selected
+    change: Change
+    reason: ColumnElement[str | None]
+
+
+@dataclass(frozen=True)
 class Plan:
     """An operation with its action. Of one that takes another back, the action is the other's."""
 
@@ -77,12 +86,11 @@ class Plan:
 
     def change(self, parameters: BaseModel) -> Change:
         """Without the service's guards."""
+        change = self.action.change(parameters)
         if self.undone is None:
-            return self.action.change(parameters)
-        names = self.action.change(_read_parameters(self.action, self.undone.parameters)).values
-        values = {name: self._before(name, self.undone.id) for name in names}
-        word = self.action.change(parameters).word if self.is_forward else self.action.undo_word
-        return Change(values, word=word)
+            return change
+        values = {name: self._before(name, self.undone.id) for name in change.values}
+        return Change(values, word=change.word if self.is_forward else self.action.undo_word)
 
     def parameters(self, given: Mapping[str, Any] | None = None) -> BaseModel:
         """Those of the operation, or the `given` ones; raises InvalidInput, whose fields are theirs."""
@@ -111,13 +119,45 @@ class Plan:
 
     async def count(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Counts:
         """One look at all the rows."""
+        return await self._count(session, await self._judge(session, actor, parameters), parameters)
+
+    async def preview(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Preview:
+        judged = await self._judge(session, actor, parameters)
+        counts = await self._count(session, judged, parameters)
+        if not counts.changing:
+            return Preview(counts, [], [])
         model: Any = self.action.model
-        selected = await self.selected(session, actor)
-        version = selected.selected_columns["version"] if self.undone is not None else None
-        change = self._guarded(session, actor, parameters)
-        reason = change.reason(model, version, is_brief=self._is_brief)
-        statement = selected.with_only_columns(
-            reason.label("why"),
+        changing = judged.rows.where(judged.reason.is_(None)).with_only_columns(
+            model.id, maintain_column_froms=True
+        )
+        compared = self.action.compared(judged.change)
+        pairs = [
+            value.label(f"value_{index}") for index, value in enumerate(sum(compared.values(), start=()))
+        ]
+        statement = changing.order_by(model.id).limit(SAMPLES)
+        shown = statement.add_columns(getattr(model, self.action.title).label("title"), *pairs)
+        samples = [
+            Sample(
+                row.id,
+                row.title,
+                {label: (row[2 + 2 * at], row[3 + 2 * at]) for at, label in enumerate(compared)},
+            )
+            for row in await session.execute(shown)
+        ]
+        related = [] if self.is_undo else await self.action.related(session, changing)
+        return Preview(counts, samples, related)
+
+    async def _judge(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> _Judged:
+        rows = await self.selected(session, actor)
+        change = self.action.service(session, actor).guarded(self.change(parameters))
+        version = rows.selected_columns["version"] if self.undone is not None else None
+        reason = change.reason(self.action.model, version, is_brief=self._is_brief)
+        return _Judged(rows, change, reason)
+
+    async def _count(self, session: AsyncSession, judged: _Judged, parameters: BaseModel) -> Counts:
+        model: Any = self.action.model
+        statement = judged.rows.with_only_columns(
+            judged.reason.label("why"),
             func.count().label("number"),
             func.bit_xor(_hash(model.id, 0)).label("rows"),
             func.bit_xor(_hash(model.id, model.version)).label("versions"),
@@ -141,33 +181,6 @@ class Plan:
             ).hexdigest(),
         )
 
-    async def preview(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Preview:
-        counts = await self.count(session, actor, parameters)
-        if not counts.changing:
-            return Preview(counts, [], [])
-        model: Any = self.action.model
-        selected = await self.selected(session, actor)
-        version = selected.selected_columns["version"] if self.undone is not None else None
-        change = self._guarded(session, actor, parameters)
-        is_changing = change.reason(model, version, is_brief=self._is_brief).is_(None)
-        changing = selected.where(is_changing).with_only_columns(model.id, maintain_column_froms=True)
-        compared = self.action.compared(change)
-        pairs = [
-            value.label(f"value_{index}") for index, value in enumerate(sum(compared.values(), start=()))
-        ]
-        statement = changing.order_by(model.id).limit(SAMPLES)
-        shown = statement.add_columns(getattr(model, self.action.title).label("title"), *pairs)
-        samples = [
-            Sample(
-                row.id,
-                row.title,
-                {label: (row[2 + 2 * at], row[3 + 2 * at]) for at, label in enumerate(compared)},
-            )
-            for row in await session.execute(shown)
-        ]
-        related = [] if self.is_undo else await self.action.related(session, changing)
-        return Preview(counts, samples, related)
-
     def _expected(self, found: int) -> int:
         """How many rows there were when they were selected, where that is known."""
         if self.undone is not None:
@@ -178,9 +191,6 @@ class Plan:
     def _is_brief(self) -> bool:
         """To undo, each row's values are looked up in the history: too much of very many, to be shown."""
         return self.undone is not None and self.undone.done > STRICT_LIMIT
-
-    def _guarded(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> Change:
-        return self.action.service(session, actor).guarded(self.change(parameters))
 
     def _before(self, name: str, operation_id: UUID) -> Any:
         """What the history says a column held before that operation; of one row, as a look-up."""

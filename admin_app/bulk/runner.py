@@ -216,8 +216,6 @@ class BulkRunner:
 
 async def _claim(session: AsyncSession, operation_id: UUID | None = None) -> BulkOperation | None:
     """An operation nobody else works on, to the end of the transaction."""
-    seconds = f"{IDLE_SECONDS}s"
-    await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}'"))
     found = select(BulkOperation.id, BulkOperation.number).where(BulkOperation.state.in_(ACTIVE))
     if operation_id is not None:
         found = found.where(BulkOperation.id == operation_id)
@@ -231,6 +229,8 @@ async def _claim(session: AsyncSession, operation_id: UUID | None = None) -> Bul
             )
             operation = (await session.scalars(statement)).one_or_none()
             if operation is not None:
+                seconds = f"{IDLE_SECONDS}s"
+                await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}'"))
                 return operation
     return None
 

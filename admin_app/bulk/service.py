@@ -87,7 +87,7 @@ class OperationService:
         why_not = await self.why_not_undo(plan)
         if why_not:
             raise Conflict(why_not)
-        found = await self._undo_of(undone.id) or await self._own_draft_of_undo(undone.id)
+        found = await self.undo_of(undone.id) or await self._own_draft_of_undo(undone.id)
         return found or await self._draft(
             undone.kind,
             UNDO,
@@ -110,23 +110,15 @@ class OperationService:
         return None
 
     async def get_by_id(self, operation_id: UUID) -> BulkOperation:
-        statement = select(BulkOperation).where(
-            BulkOperation.id == operation_id,
-            readable_by(self._actor),
-            # Nobody else's business before it is confirmed.
-            or_(BulkOperation.state != State.DRAFT, BulkOperation.actor_id == self._actor.id),
-        )
-        found = (await self._session.scalars(statement)).one_or_none()
-        if found is None:
-            raise NotFound
-        return found
+        return await self._find(self._visible(operation_id))
 
     async def plan(self, operation: BulkOperation) -> Plan:
         return await plan_of(self._session, operation)
 
-    async def undo_of(self, operation: BulkOperation) -> BulkOperation | None:
-        """The confirmed operation that takes this one back, if there is one."""
-        return await self._undo_of(operation.id)
+    async def undo_of(self, operation_id: UUID) -> BulkOperation | None:
+        """The confirmed operation that takes this one back, unless it ended without undoing anything."""
+        statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, text(UNDOING))
+        return (await self._session.scalars(statement)).one_or_none()
 
     async def preview(self, plan: Plan, given: Mapping[str, Any]) -> Preview:
         """What a draft would do now. Raises InvalidInput for parameters that cannot be used."""
@@ -174,7 +166,7 @@ class OperationService:
         if operation.state in ACTIVE:
             return operation
         plan = await plan_of(self._session, operation)
-        if not can_retry(operation) or await self.undo_of(operation):
+        if not can_retry(operation) or await self.undo_of(operation.id):
             raise Conflict("There is nothing to try again.")
         if not plan.action.may_run(self._actor):
             raise Forbidden
@@ -252,16 +244,18 @@ class OperationService:
     async def _lock(self, operation_id: UUID) -> BulkOperation:
         if self._actor.role is Role.SUPPORT:
             raise Forbidden
-        statement: Select[BulkOperation] = (
-            select(BulkOperation)
-            .where(
-                BulkOperation.id == operation_id,
-                readable_by(self._actor),
-                or_(BulkOperation.state != State.DRAFT, BulkOperation.actor_id == self._actor.id),
-            )
-            .with_for_update()
-            .execution_options(populate_existing=True)
+        locked = self._visible(operation_id).with_for_update()
+        return await self._find(locked.execution_options(populate_existing=True))
+
+    def _visible(self, operation_id: UUID) -> Select[BulkOperation]:
+        """The operation, for whom it exists; a draft is nobody else's business."""
+        return select(BulkOperation).where(
+            BulkOperation.id == operation_id,
+            readable_by(self._actor),
+            or_(BulkOperation.state != State.DRAFT, BulkOperation.actor_id == self._actor.id),
         )
+
+    async def _find(self, statement: Select[BulkOperation]) -> BulkOperation:
         found = (await self._session.scalars(statement)).one_or_none()
         if found is None:
             raise NotFound
@@ -274,11 +268,6 @@ class OperationService:
         undone = await self._lock(undone_id) if undone_id else None
         return await self._lock(operation_id), undone
 
-    async def _undo_of(self, operation_id: UUID) -> BulkOperation | None:
-        """Unless it ended without undoing anything."""
-        statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, text(UNDOING))
-        return (await self._session.scalars(statement)).one_or_none()
-
     async def _own_draft_of_undo(self, operation_id: UUID) -> BulkOperation | None:
         own = (BulkOperation.state == State.DRAFT, BulkOperation.actor_id == self._actor.id)
         statement = select(BulkOperation).where(BulkOperation.undoes == operation_id, *own).limit(1)
@@ -286,7 +275,7 @@ class OperationService:
 
     async def _require_undoing_alone(self, operation: BulkOperation) -> None:
         """Raises Conflict when another operation undoes the same one, which is to be locked."""
-        other = await self._undo_of(operation.undoes) if operation.undoes else None
+        other = await self.undo_of(operation.undoes) if operation.undoes else None
         if other is not None and other.id != operation.id:
             raise Conflict(f"Operation #{other.number} undoes it already.")
 
