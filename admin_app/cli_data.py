@@ -83,6 +83,7 @@ async def _import(
                     typer.echo(f"{done.total():,} rows so far")
                 if stopped:
                     break
+        await task.finish(products.name)
     finally:
         await database.close()
         if done:

@@ -26,7 +26,7 @@ class Cursor:
     def encode(self, fingerprint: str) -> str:
         """For a URL; `fingerprint` ties it to the order and the conditions it was made under."""
         value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
-        value = str(value) if isinstance(value, Decimal) else value
+        value = str(value) if isinstance(value, Decimal | UUID) else value
         text = json.dumps([self.direction, value, str(self.id), fingerprint])
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

@@ -1,4 +1,4 @@
-"""`python -m bench [--sizes 10000,100000,1000000]`: every page against the floor, at several sizes."""
+"""`python -m bench [--sizes 10000,100000,1000000] [--entries 10000000]`: every page against the floor."""
 
 import argparse
 import asyncio
@@ -9,13 +9,14 @@ from rich.console import Console
 
 from admin_app.config import Settings
 from admin_app.embedded import embedded_servers
-from bench import bulk, data, measure, report
+from bench import bulk, data, history, measure, report
 from bench.recording import record
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--sizes", default="10000,100000,1000000", help="products, separated by commas")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="in the longest history")
     parser.add_argument("--rounds", type=int, default=60, help="counted requests per page and side")
     parser.add_argument("--data-dir", type=Path, default=Path(".bench"))
     options = parser.parse_args()
@@ -33,6 +34,8 @@ def main() -> None:
         process = measure.process(url, settings.redis_url, recordings[url])
         console.print("A bulk operation, in a copy of the largest.", style="dim")
         operation = asyncio.run(bulk.measure(url, settings.redis_url, recordings[url].token, size))
+        console.print("Pages of the history, and what a save takes without it.", style="dim")
+        past = history.measure(sizes[min(sizes)], options.entries, options.rounds)
     measured = {size: found[url] for size, url in sizes.items()}
     for size, item in measured.items():
         console.print(report.pages(size, item))
@@ -40,9 +43,14 @@ def main() -> None:
         console.print(report.growth(measured))
     console.print(report.process(process))
     console.print(report.bulk(operation))
-    for name, status in recordings[url].refused.items():
+    for entries, item in past.pages.items():
+        console.print(report.pages(entries, item, "entries of history"))
+    console.print(report.growth(past.pages, "entries of history"))
+    console.print(report.saves(past.saves))
+    for name, status in (recordings[url].refused | past.refused).items():
         console.print(f"NOT MEASURED: {name}, answered {status}", style="bold red")
-    missed = report.number_missed(measured) + report.bulk_missed(operation)
+    missed = report.number_missed(measured) + report.number_missed(past.pages)
+    missed += report.bulk_missed(operation) + report.saves_missed(past.saves)
     console.print(f"{missed} goals are missed, each marked with !" if missed else "Every goal is met.")
 
 

@@ -2,6 +2,7 @@
 
 from admin_app.domains.products.service import ProductService
 from bench.data import COMMON_WORD, RARE_WORD
+from bench.history_data import FORMER_PERSON, FREQUENT_PERSON
 
 PRODUCTS = "/admin/product/list"
 
@@ -29,7 +30,29 @@ READS = {
     "details": "/admin/product/details/{product}",
     "edit form": "/admin/product/edit/{product}",
 }
-AFTERWARDS = frozenset({"count, common word", "counts beside filters"})
+ACTIVITY = "/admin/activity/list"
+HISTORY = {
+    "activity, first page": ACTIVITY,
+    "activity, last page": f"{ACTIVITY}?cursor=last",
+    "somebody frequent": f"{ACTIVITY}?who={FREQUENT_PERSON}",
+    "somebody who left": f"{ACTIVITY}?who={FORMER_PERSON}",
+    "a kind": f"{ACTIVITY}?kind=user",
+    "an action": f"{ACTIVITY}?action=refused",
+    "a frequent field": f"{ACTIVITY}?field=price",
+    "a rare field": f"{ACTIVITY}?field=email",
+    "a field that never changed": f"{ACTIVITY}?field=must_change_password",
+    "a day long ago": f"{ACTIVITY}?at_from=2024-06-01&at_to=2024-06-01",
+    "a person + a field": f"{ACTIVITY}?who={FREQUENT_PERSON}&field=name",
+    "a kind + an action": f"{ACTIVITY}?kind=user&action=deleted",
+    "one row": f"{ACTIVITY}?search={{product}}",
+    "count of a field": "/admin/activity/count?field=price",
+    "counts beside its filters": "/admin/activity/facets",
+    "history of a row": "/admin/product/history/{product}",
+    "details with history": "/admin/product/details/{product}",
+}
+AFTERWARDS = frozenset(
+    {"count, common word", "counts beside filters", "count of a field", "counts beside its filters"}
+)
 """Asked for by a page that is already shown, with a time budget of their own."""
 QUICK = frozenset({"quick search", "quick search, misspelt"})
 """Search in several places, so in more statements than a list."""

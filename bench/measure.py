@@ -105,11 +105,11 @@ def process(url: str, redis_url: str, recording: Recording) -> Process:
         with serving(url, redis_url) as (port, spawned):
             live.append((time.perf_counter() - started) * 1000)
             with Client(port, recording.token) as client:
-                _expect(200, client.get("/admin/login"))
+                expect(200, client.get("/admin/login"))
                 sign_in.append((time.perf_counter() - started) * 1000)
                 for _ in range(WARM_UP):
                     for address in recording.reads.values():
-                        _expect(200, client.get(address))
+                        expect(200, client.get(address))
             time.sleep(IDLE_SECONDS)
             sizes.append(psutil.Process(spawned.pid).memory_full_info())
     return Process(
@@ -135,14 +135,14 @@ class Sides:
 
     @classmethod
     def start(cls, stack: ExitStack, url: str, recording: Recording) -> "Sides":
-        app_port = stack.enter_context(_server("app", url))
-        floor_port = stack.enter_context(_server("floor", url, pickle.dumps(recording.script)))
+        app_port = stack.enter_context(one_side("app", url))
+        floor_port = stack.enter_context(one_side("floor", url, pickle.dumps(recording.script)))
         app = stack.enter_context(Client(app_port, recording.token))
         return cls(recording, app_port, floor_port, app, stack.enter_context(Client(floor_port)))
 
     def reading(self, name: str) -> tuple[Ask, Ask]:
         address, reference = self.recording.reads[name], f"/{quote(name)}"
-        return lambda: _expect(200, self.app.get(address)), lambda: _expect(200, self.floor.get(reference))
+        return lambda: expect(200, self.app.get(address)), lambda: expect(200, self.floor.get(reference))
 
     def saving(self) -> tuple[Ask, Ask]:
         fields = dict(self.recording.form)
@@ -151,9 +151,9 @@ class Sides:
             version = int(fields["version"])
             answer = self.app.post(self.recording.edit, fields | {"price": f"{version % 90 + 10}.75"})
             fields["version"] = str(version + 1)
-            return _expect(303, answer)
+            return expect(303, answer)
 
-        return save, lambda: _expect(303, self.floor.post("/save", fields))
+        return save, lambda: expect(303, self.floor.post("/save", fields))
 
     def add_rates(self, found: Measured) -> None:
         name, address = next(iter(self.recording.reads.items()))
@@ -175,11 +175,11 @@ def _rate(port: int, token: str, path: str) -> float:
 
     def ask() -> float:
         with Client(port, token) as client:
-            _expect(200, client.get(path))
+            expect(200, client.get(path))
             together.wait()
             started, answers = time.perf_counter(), 0
             while time.perf_counter() - started < THROUGHPUT_SECONDS:
-                _expect(200, client.get(path))
+                expect(200, client.get(path))
                 answers += 1
             return answers / (time.perf_counter() - started)
 
@@ -187,16 +187,16 @@ def _rate(port: int, token: str, path: str) -> float:
         return sum(task.result() for task in [pool.submit(ask) for _ in range(CLIENTS)])
 
 
-def _expect(status: int, answer: Answer) -> Answer:
+def expect(status: int, answer: Answer) -> Answer:
     assert answer.status == status, f"{answer.status} instead of {status}: {answer.page[:2000].decode()}"
     return answer
 
 
 @contextmanager
-def _server(side: str, url: str, script: bytes = b"") -> Iterator[int]:
+def one_side(side: str, url: str, script: bytes = b"") -> Iterator[int]:
     port = _free_port()
     command = [sys.executable, "-m", "bench.server", side, url, str(port)]
-    with _running(command, port, script, ready="/live" if side == "app" else "/"):
+    with _spawned(command, port, script, ready="/" if side == "floor" else "/live"):
         yield port
 
 
@@ -205,12 +205,12 @@ def serving(url: str, redis_url: str) -> Iterator[tuple[int, subprocess.Popen[by
     port = _free_port()
     environment = {"DATABASE_URL": url, "REDIS_URL": redis_url, "SECRET_KEY": "b" * 32}
     command = [sys.executable, "-m", "admin_app", "serve", "--port", str(port)]
-    with _running(command, port, ready="/live", environment=environment) as spawned:
+    with _spawned(command, port, ready="/live", environment=environment) as spawned:
         yield port, spawned
 
 
 @contextmanager
-def _running(
+def _spawned(
     command: list[str],
     port: int,
     given: bytes = b"",

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
@@ -40,7 +40,7 @@ class Recording:
     script: Script
 
 
-async def record(url: str) -> Recording:
+async def record(url: str, cases: Mapping[str, str] = READS) -> Recording:
     """Signs a superuser in, and asks for every page once in this process."""
     app = create_app(settings_for(url))
     database = app.state.database
@@ -61,7 +61,7 @@ async def record(url: str) -> Recording:
             reads: dict[str, str] = {}
             refused: dict[str, int] = {}
             statements: dict[str, list[Statement]] = {}
-            for name, template in READS.items():
+            for name, template in cases.items():
                 address = template.format(**placed)
                 with _recorded(database.engine) as sent:
                     response = await client.get(address)

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from bench.bulk import Bulk
 from bench.cases import AFTERWARDS, QUICK, SAVE
+from bench.history import Saves
 from bench.measure import CLIENTS, Case, Measured, Process
 
 MAX_RATIO = 3.0
@@ -15,6 +16,7 @@ MAX_GROWTH = 1.3
 MAX_STATEMENTS = 3
 MAX_STATEMENT_MS = 50
 MAX_BULK_RATIO = 2.0
+MAX_HISTORY_RATIO = 1.15
 MAX_CONFIRM_SECONDS = 2
 MAX_FREEZE_SECONDS = 10
 MAX_WORKER_MB = 150
@@ -22,8 +24,8 @@ MAX_PAGE_BYTES = 15_000
 """Of one page over the wire, when the browser has its stylesheet and scripts already."""
 
 
-def pages(products: int, measured: Measured) -> Table:
-    table = Table(title=f"{products:,} products (milliseconds)", title_justify="left")
+def pages(size: int, measured: Measured, of: str = "products") -> Table:
+    table = Table(title=f"{size:,} {of} (milliseconds)", title_justify="left")
     for heading in (
         *("page", "p50", "p95", "floor p50", "floor p95", "ratio"),
         *("SQL", "SQL ms", "slowest", "sent bytes", "page bytes"),
@@ -53,10 +55,10 @@ def pages(products: int, measured: Measured) -> Table:
     return table
 
 
-def growth(measured: Mapping[int, Measured]) -> Table:
+def growth(measured: Mapping[int, Measured], of: str = "products") -> Table:
     """Medians by size, as multiples of the smallest."""
     smallest, *larger = sorted(measured)
-    table = Table(title=f"Growth of the median from {smallest:,} products", title_justify="left")
+    table = Table(title=f"Growth of the median from {smallest:,} {of}", title_justify="left")
     table.add_column("page")
     for size in larger:
         table.add_column(f"to {size:,}", justify="right")
@@ -108,6 +110,19 @@ def _bulk_goals(found: Bulk) -> dict[str, bool]:
         "memory": found.worker_most < MAX_WORKER_MB,
         "others": found.busy_p95 <= MAX_SPREAD * found.idle_p95,
     }
+
+
+def saves(found: Saves) -> Table:
+    table = Table(title="A save, with its history and without", title_justify="left", show_header=False)
+    table.add_row("with", f"{statistics.median(found.written):.2f} ms")
+    table.add_row("without", f"{statistics.median(found.forgotten):.2f} ms")
+    ratio = _marked(f"{found.ratio:.2f} times", found.ratio > MAX_HISTORY_RATIO)
+    table.add_row("so history takes", ratio)
+    return table
+
+
+def saves_missed(found: Saves) -> int:
+    return found.ratio > MAX_HISTORY_RATIO
 
 
 def number_missed(measured: Mapping[int, Measured]) -> int:

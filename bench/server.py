@@ -1,6 +1,7 @@
 """One side in a process of its own: the application, or the floor with the statements it is to run.
 
-`python -m bench.server app|floor URL PORT`; the floor reads its statements, pickled, from standard input.
+`python -m bench.server app|bare|floor URL PORT`; bare is the application that writes no history, and the
+floor reads its statements, pickled, from standard input.
 Both are served by the application's own `web.serve`.
 """
 
@@ -8,12 +9,14 @@ import pickle
 import sys
 import time
 from contextvars import ContextVar
+from typing import Any
 
 from sqlalchemy import event
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from admin_app import web
+from admin_app import audit, web
 from admin_app.app import create_app
+from admin_app.database import Base
 from bench.client import HOST
 from bench.data import dsn, settings_for
 from bench.floor import create_floor
@@ -54,8 +57,21 @@ def application(url: str) -> ASGIApp:
     return counting(app)
 
 
+def forget_history() -> None:
+    """From now on changes are still found out, for the events are about them, but not written down."""
+
+    def found_out(
+        _session: Any, _actor: Any, _action: str, row: Base, before: Any = None, **_rest: Any
+    ) -> dict[str, list[Any]]:
+        return audit.diff(type(row), before, audit.snapshot(row))
+
+    audit.record = found_out
+
+
 if __name__ == "__main__":
     side, url, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    app = application(url) if side == "app" else create_floor(dsn(url), pickle.load(sys.stdin.buffer))  # noqa: S301
+    if side == "bare":
+        forget_history()
+    app = create_floor(dsn(url), pickle.load(sys.stdin.buffer)) if side == "floor" else application(url)  # noqa: S301
     with web.listen(HOST, port) as listener:
         web.serve(app, listener)

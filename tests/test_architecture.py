@@ -45,6 +45,7 @@ RULES = (
     Rule("listing", "database errors filters keyset search", (*WEB, *QUEUE)),
     Rule("preferences", "database errors", (*WEB, *QUEUE)),
     Rule("submissions", "actor database", (*WEB, *QUEUE)),
+    Rule("merging", "audit database errors", (*WEB, *QUEUE)),
     Rule("upkeep", "database outbox", (*WEB, *QUEUE)),
     # Many rows at once.
     Rule("bulk.models", "database", (*WEB, *QUEUE)),
@@ -57,17 +58,17 @@ RULES = (
     # A domain, from its tables up.
     Rule("domains.*.models", "actor audit database search_index domains.*.models", (*WEB, *QUEUE, *SESSION)),
     Rule("domains.*.events", "events", (*WEB, *QUEUE, *SQL)),
-    Rule("domains.*.access", "actor errors domains.*.models", (*WEB, *QUEUE, *SESSION)),
+    Rule("domains.*.access", "actor audit errors domains.*.models", (*WEB, *QUEUE, *SESSION)),
     Rule("domains.*.schemas", "actor errors text", (*WEB, *QUEUE, *SQL)),
     Rule(
         "domains.*.repository",
-        "actor database filters listing preferences search search_index security.sessions "
+        "actor audit bulk.models database filters listing preferences search search_index security.sessions "
         "domains.*.models domains.*.access",
         (*WEB, *QUEUE),
     ),
     Rule(
         "domains.*.service",
-        "actor audit bulk.changes database errors events listing outbox preferences text "
+        "actor audit bulk.changes database errors events listing merging outbox preferences text "
         "security.passwords security.sessions domains.*.models domains.*.access domains.*.schemas "
         "domains.*.events domains.*.repository",
         (*WEB, *QUEUE, *STORAGE),
@@ -81,12 +82,13 @@ RULES = (
     # Edges: they know services, never repositories, and not each other.
     Rule(
         "domains.*.importing",
-        "actor database errors text domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        "actor audit database errors text "
+        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
         (*WEB, *QUEUE, *COMMAND_LINE),
     ),
     Rule(
         "domains.*.admin",
-        "actor errors filters listing admin.base_view domains.*.bulk "
+        "actor audit errors filters listing admin.base_view admin.history domains.*.bulk "
         "domains.*.models domains.*.access domains.*.schemas domains.*.service",
         QUEUE,
     ),
@@ -116,13 +118,25 @@ RULES = (
     Rule("worker", "bulk.runner config database domains events outbox queue upkeep", WEB),
     Rule(
         "admin.site",
-        "actor config database errors text admin admin.* domains.*.admin",
+        "actor config database errors admin admin.* domains.*.admin",
         QUEUE,
     ),
+    Rule("admin.sign_in_pages", "text admin.*", (*QUEUE, *SQL, *STORAGE)),
     Rule("admin.password_page", "errors admin.* domains.users.schemas", (*QUEUE, *SQL, *STORAGE)),
     Rule(
+        "admin.refused",
+        "actor database errors admin.authentication admin.base_view domains.activity.service",
+        (*WEB, *QUEUE, *STORAGE),
+    ),
+    Rule(
+        "admin.history admin.history_pages",
+        "actor audit database errors merging search admin.* domains.activity.access domains.activity.service",
+        (*QUEUE, *STORAGE),
+    ),
+    Rule(
         "admin admin.*",
-        "actor bulk.* config database errors filters keyset listing outbox preferences search submissions "
+        "actor audit bulk.* config database errors filters keyset listing merging outbox preferences search "
+        "submissions "
         "security.* admin.* domains.users.service",
         (*QUEUE, *STORAGE),
     ),
@@ -138,9 +152,17 @@ RULES = (
     Rule("migrations migrations.*", "config domains embedded migrations", (*WEB, *QUEUE)),
 )
 
-PACKAGES_WITHOUT_CODE = {"", "bulk", "security", "domains.products", "domains.users", "migrations.versions"}
+PACKAGES_WITHOUT_CODE = {
+    "",
+    "bulk",
+    "security",
+    "domains.activity",
+    "domains.products",
+    "domains.users",
+    "migrations.versions",
+}
 
-DOMAINS = {"products": {"users"}, "users": set()}
+DOMAINS = {"products": {"users"}, "users": set(), "activity": {"products", "users"}}
 """Which other domain each one may know. No circles, so that one can be understood before the next."""
 
 

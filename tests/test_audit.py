@@ -23,6 +23,11 @@ def user(**values: object) -> User:
     return User(**given)
 
 
+def overkill() -> Product:
+    """Saved elsewhere: the history needs no foreign key."""
+    return Product(id=uuid4(), name="Overkill", price=Decimal("0.10"), owner_id=uuid4(), version=7)
+
+
 def test_a_snapshot_holds_json_values_of_the_rows_own_columns() -> None:
     owner_id, moment = uuid4(), datetime(2026, 1, 31, 12, tzinfo=UTC)
     product = Product(
@@ -79,22 +84,51 @@ def test_every_column_that_sounds_secret_is_marked(model: type) -> None:
 
 async def test_an_entry_says_who_did_what_to_which_row_from_where(database: Database) -> None:
     actor = Actor(uuid4(), Role.ADMINISTRATOR, "alice@demo.example", Source.IMPORT, "192.0.2.7")
-    row_id = uuid4()
+    product = overkill()
+    before = {**audit.snapshot(product), "name": "Ära"}
     async with database.transaction() as session:
-        audit.record(session, actor, "updated", Product, row_id, before={"name": "a"}, after={"name": "ä"})
+        changes = audit.record(session, actor, "updated", product, before, note="as told")
     async with database.reading() as session:
         entry = (await session.scalars(select(AuditEntry))).one()
     assert (entry.actor_id, entry.actor_label) == (actor.id, "alice@demo.example")
     assert (entry.source, entry.address, entry.request_id) == ("import", "192.0.2.7", actor.request_id)
-    assert (entry.action, entry.kind, entry.row_id) == ("updated", "product", row_id)
-    assert entry.changes == {"name": ["a", "ä"]}
+    assert (entry.action, entry.kind, entry.row_id) == ("updated", "product", product.id)
+    assert (entry.row_label, entry.version, entry.note) == ("Overkill", 7, "as told")
+    assert entry.changes == changes == {"name": ["Ära", "Overkill"]}
     assert entry.at.tzinfo is not None
 
 
 async def test_an_entry_goes_with_the_transaction_it_belongs_to(database: Database) -> None:
     async with database.reading() as session:
-        audit.record(session, Actor.system(), "created", Product, uuid4(), after={"name": "a"})
+        audit.record(session, Actor.system(), "created", overkill())
         await session.flush()
         assert await count(session, "audit_entry") == 1
     async with database.reading() as session:
         assert await count(session, "audit_entry") == 0
+
+
+async def test_what_is_gone_keeps_its_name_and_every_value_but_no_version(database: Database) -> None:
+    product, person = overkill(), user(id=uuid4(), version=3)
+    async with database.transaction() as session:
+        await audit.record_gone(session, Actor.system(), "purged", [product])
+        await audit.record_gone(session, Actor.system(), "deleted", [person])
+        await audit.record_gone(session, Actor.system(), "deleted", [])
+    async with database.reading() as session:
+        first, second = (await session.scalars(select(AuditEntry).order_by(AuditEntry.id))).all()
+    assert (first.row_label, first.version, first.changes["price"]) == ("Overkill", None, ["0.10", None])
+    assert (second.row_label, second.changes["password_hash"]) == ("a@b.example", [HIDDEN, HIDDEN])
+
+
+async def test_what_changes_no_row_is_noted_with_or_without_one(database: Database) -> None:
+    product = overkill()
+    async with database.transaction() as session:
+        audit.note(session, Actor.system(), "refused", product, "to delete")
+        audit.note(session, Actor.system(), "imported", Product, "60 rows")
+    async with database.reading() as session:
+        entries = (await session.scalars(select(AuditEntry).order_by(AuditEntry.action))).all()
+    assert [(entry.action, entry.row_id, entry.row_label, entry.note) for entry in entries] == [
+        ("imported", None, "", "60 rows"),
+        ("refused", product.id, "Overkill", "to delete"),
+    ]
+    assert {entry.version for entry in entries} == {None}
+    assert [entry.changes for entry in entries] == [{}, {}]

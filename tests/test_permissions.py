@@ -12,9 +12,11 @@ import httpx
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
-from admin_app.actor import Role
+from admin_app import audit
+from admin_app.actor import Actor, Role
 from admin_app.admin.site import VIEWS
 from admin_app.app import Website
+from admin_app.audit import AuditEntry
 from admin_app.bulk.models import BulkOperation, State
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
@@ -88,7 +90,7 @@ def test_every_route_and_method_is_in_the_table_once(website: Website) -> None:
 async def test_every_view_of_the_site_is_walked(website: Website) -> None:
     admin = next(route.app for route in website.routes if getattr(route, "name", "") == "admin")
     assert admin.debug is False
-    assert {view.identity for view in VIEWS} == {"product", "user", "operation"}
+    assert {view.identity for view in VIEWS} == {"product", "user", "operation", "activity"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,13 @@ class WorldMaker:
         self._numbers = count()
 
     async def __call__(
-        self, role: str, kind: str, *, in_bin: bool = False, state: State = State.FINISHED
+        self,
+        role: str,
+        kind: str,
+        *,
+        in_bin: bool = False,
+        has_past: bool = False,
+        state: State = State.FINISHED,
     ) -> World:
         number = next(self._numbers)
         person = User(
@@ -127,7 +135,7 @@ class WorldMaker:
         async with self._database.transaction() as session:
             session.add_all([person, other])
             await session.flush()
-            rows: list[Product | User | BulkOperation] = [person, other]
+            rows: list[Product | User | BulkOperation | AuditEntry] = [person, other]
             if kind == "product":
                 # Support owns one too: somebody who was an administrator once.
                 since = datetime.now(UTC) if in_bin else None
@@ -137,6 +145,12 @@ class WorldMaker:
                 ]
                 session.add_all(rows)
                 await session.flush()
+            if has_past:
+                for product in rows:
+                    before = audit.snapshot(product)
+                    product.name = "Thing again"
+                    await session.flush()
+                    audit.record(session, Actor.system(), "updated", product, before)
             if kind == "operation":
                 thing = Product(name="Thing", price=1, owner_id=person.id)
                 session.add(thing)
@@ -144,10 +158,28 @@ class WorldMaker:
                 rows = [_operation(actor, thing.id, state) for actor in (person, other)]
                 session.add_all(rows)
                 await session.flush()
+            if kind == "activity":
+                rows = [_entry(about) for about in (person, other)]
+                session.add_all(rows)
+                await session.flush()
             if role != "nobody":
                 token = await sessions.open_session(session, person.id, address=None, user_agent=None)
                 client.cookies.set(SESSION_COOKIE, token, domain="127.0.0.1")
         return World(client, person.email, rows[0].id, rows[1].id, other.email)
+
+
+def _entry(about: User) -> AuditEntry:
+    """That somebody signed in."""
+    return AuditEntry(
+        actor_label=about.email,
+        source="form",
+        request_id=uuid4(),
+        action="signed in",
+        kind="user",
+        row_id=about.id,
+        row_label=about.email,
+        changes={},
+    )
 
 
 def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
@@ -185,6 +217,8 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     selected = [str(world.own), str(world.foreign)]
     shared = {"key": str(uuid4()), "version": "1", "ids": selected, "action": "deactivate"}
     shared |= {"size": "50", "id": str(uuid4())}
+    if "/revert/" in line.route:
+        return {"past": "1", "version": "2", "fields": "name"}
     if "/product/" in line.route:
         owner = world.email if role == "superuser" else ""
         return {
@@ -207,11 +241,14 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
     answers, changed_though_refused, unchanged_though_made = {}, [], []
     for line in LINES:
         kind, verb = [*line.route.split("/"), "", ""][2:4]
-        kind = kind if kind in {"user", "operation"} else "product"
+        kind = kind if kind in {"user", "operation", "activity"} else "product"
         state = STATES.get(verb, State.FINISHED)
-        world = await make_world(role, kind, in_bin=verb == "restore", state=state)
+        has_past = kind == "product" and verb == "revert"
+        world = await make_world(role, kind, in_bin=verb == "restore", has_past=has_past, state=state)
         path = line.route.format(own=world.own, foreign=world.foreign, file="admin.css")
-        path += "?name=owner&term=demo" if path.endswith(("/lookup", "/suggest")) else ""
+        asked = "who" if kind == "activity" else "owner"
+        path += f"?name={asked}&term=demo" if path.endswith(("/lookup", "/suggest")) else ""
+        path += "?version=1" if verb == "compare" else ""
         before = await traces(database)
         async with world.browser as client:
             data = body_of(line, role, world) if line.method == "POST" else None

@@ -1,7 +1,7 @@
 """The door of the website: whose session a request's cookie names, signing in and out, one's own password."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
@@ -31,6 +31,14 @@ SIGNED_OUT = "You are not signed in any more, so nothing was changed. Sign in an
 PASSWORD_DUE = "You must choose a new password first, so nothing was changed. Choose one and try again."  # noqa: S105
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Somebody's fresh session."""
+
+    token: str
+    must_change_password: bool
 
 
 class Authentication:
@@ -93,8 +101,8 @@ class Authentication:
         actor: Actor = request.state.actor
         return replace(actor, role=found.role, label=found.email)
 
-    async def sign_in(self, request: Request, form: FormData) -> Response | None:
-        """A redirect with a fresh session cookie, or None when e-mail and password open nothing."""
+    async def sign_in(self, request: Request, form: FormData) -> Entry | None:
+        """None when e-mail and password open nothing; else the answer must be sent through `let_in`."""
         email, password = form.get("email"), form.get("password")
         if not isinstance(email, str) or not isinstance(password, str):
             return None
@@ -105,8 +113,7 @@ class Authentication:
             old_token = request.cookies.get(self._cookie_name(request))
             if old_token:
                 await sessions.end_session(session, old_token)
-            token = await _open_session(session, request, user.id)
-        return self._let_in(request, token, form.get("next"))
+            return Entry(await _open_session(session, request, user.id), user.must_change_password)
 
     async def change_password(self, request: Request, current: str, new: str, target: object) -> Response:
         """A redirect with the cookie of a new session; every session before it has ended.
@@ -118,7 +125,7 @@ class Authentication:
             await UserService(session, actor).change_own_password(current, new)
             assert actor.id is not None
             token = await _open_session(session, request, actor.id)
-        return self._let_in(request, token, target)
+        return self.let_in(request, RedirectResponse(self.local_target(target), status_code=303), token)
 
     async def sign_out(self, request: Request) -> Response:
         token = request.cookies.get(self._cookie_name(request))
@@ -149,8 +156,8 @@ class Authentication:
         target = url if here.rstrip("/") == self._base_url else f"{url}?next={quote(here)}"
         return RedirectResponse(target, status_code=302)
 
-    def _let_in(self, request: Request, token: str, target: object) -> Response:
-        response = RedirectResponse(self.local_target(target), status_code=303)
+    def let_in(self, request: Request, response: Response, token: str) -> Response:
+        """The response, with the cookie of this session."""
         response.set_cookie(
             self._cookie_name(request),
             token,

@@ -1,6 +1,6 @@
 """What the admin knows of one model: its service, its columns and its form. Subclass it per domain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from uuid import UUID
@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wtforms import Form
 
 from admin_app.actor import Actor
+from admin_app.audit import Snapshot
 from admin_app.bulk.actions import BulkAction
 from admin_app.errors import InvalidInput
 from admin_app.filters import Filter
 from admin_app.listing import Count, Listing, ListQuery, Page
+from admin_app.merging import Made
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,20 @@ class Line:
     text: str
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A row as it was saved, and what others had changed of it meanwhile, which is kept."""
+
+    row: Any
+    kept: Sequence[Made]
+
+
 class Service(Protocol):
     """What a domain's service must be able to do to be shown here. It enforces every permission itself."""
 
     listing: ClassVar[Listing[Any]]
+    kept: Sequence[Made]
+    """What others changed since the version the last `update` was based on."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
 
@@ -64,7 +76,8 @@ class Service(Protocol):
 
     async def create(self, data: Any, /) -> Any: ...
 
-    async def update(self, row_id: UUID, data: Any, /, *, expected_version: int | None) -> Any: ...
+    async def update(self, row_id: UUID, data: Any, /, *, expected_version: int | None) -> Any:
+        """Merged with what others changed since that version; raises EditConflict where both did."""
 
     async def delete(self, row_id: UUID, /, *, expected_version: int | None) -> Any:
         """The row that is gone."""
@@ -81,8 +94,31 @@ class Bin(Protocol):
     async def bin_page(self, query: ListQuery) -> Page:
         """Its rows know when they were deleted: `deleted_at`."""
 
+    async def get_in_bin(self, row_id: UUID, /) -> Any:
+        """The row in the bin. Raises NotFound, also for one this actor does not see there."""
+
     async def restore(self, row_id: UUID, /) -> Any:
         """The row, back in the list, where it may have been already. Who may delete it may restore it."""
+
+
+class Past(Protocol):
+    """What a service must be able to do, too, if rows can be compared with how they were, and taken back."""
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
+
+    async def at_version(self, row: Any, version: int, /) -> Snapshot:
+        """Raises Conflict for a version the row never had, or of which nothing is known."""
+
+    def may_revert(self, row: Any, name: str, /) -> bool:
+        """Whether this actor may give this column a value it had before."""
+
+    async def emails_of(self, ids: Collection[UUID], /) -> Mapping[str, str]:
+        """id -> e-mail of the people the row's columns name."""
+
+    async def revert(
+        self, row_id: UUID, version: int, names: Collection[str], /, *, expected_version: int | None
+    ) -> Any:
+        """The row, with these columns as they were. Raises as `update` does."""
 
 
 class ServiceView(ModelView):
@@ -98,6 +134,11 @@ class ServiceView(ModelView):
     columns: ClassVar[Sequence[Column]]
     details: ClassVar[Sequence[Column]]
     search_hint: ClassVar[str] = "Search"
+    empty: ClassVar[tuple[str, str]] = (
+        "There are no {plural} yet.",
+        "They appear here as soon as somebody creates one.",
+    )
+    """What a list says that has no rows, to whom cannot make one."""
     actions: ClassVar[Sequence[BulkAction[Any]]] = ()
     """What can be done to many rows at once."""
     thumbnail: ClassVar[Literal["picture", "initials"]] = "initials"
@@ -105,11 +146,19 @@ class ServiceView(ModelView):
     """The text a list shows a piece of, when a search found the row by that."""
     inline_fields: ClassVar[Mapping[str, Literal["text", "price", "state"]]] = {}
     """The columns that can be changed in the list, and what they are typed into."""
+    form_names: ClassVar[Mapping[str, str]] = {}
+    """Columns whose form field is called differently."""
+    references: ClassVar[Sequence[str]] = ()
+    """Form fields that name another row by a text, which may change: left as shown, they say nothing."""
     side_fields: ClassVar[Sequence[str]] = ()
     """The form fields that stand beside the others where there is room."""
     bin: ClassVar[type[Bin] | None] = None
     """The service once more, if it has a bin; without one, deleting is final."""
     bin_columns: ClassVar[Sequence[Column]] = ()
+    has_history: ClassVar[bool] = False
+    """Whether the history has entries of its rows."""
+    past: ClassVar[type[Past] | None] = None
+    """The service once more, if it can take rows back to how they were."""
     can_export = False  # sqladmin's export ignores the filters and loads every row
     can_import = False  # sqladmin's import goes around the service
 
@@ -130,10 +179,11 @@ class ServiceView(ModelView):
 
     async def update(
         self, session: AsyncSession, actor: Actor, row_id: UUID, values: Mapping[str, str], version: int
-    ) -> Any:
-        """Change from typed text, if the row is still at this version."""
-        data = validated(self.update_schema, values)
-        return await self.service(session, actor).update(row_id, data, expected_version=version)
+    ) -> Saved:
+        """Change from text typed when the row was at this version."""
+        service = self.service(session, actor)
+        row = await service.update(row_id, validated(self.update_schema, values), expected_version=version)
+        return Saved(row, service.kept)
 
     async def lookup(
         self, session: AsyncSession, actor: Actor, name: str, term: str

@@ -13,6 +13,8 @@ from admin_app.security.body_limit import MAX_SELECTION_BYTES
 
 VERSION = "version"
 KEY = "key"
+RESUME = "resume"
+"""Says that nothing is to be saved yet: the form is only shown as it was left."""
 MAX_FIELDS = 1000
 """More than a full page of selected rows."""
 
@@ -55,10 +57,15 @@ def text_values(form: FormData, names: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def version_of(form: FormData) -> int:
-    text = text_values(form, (VERSION,))[VERSION]
+def given_values(form: FormData, names: tuple[str, ...]) -> dict[str, str]:
+    """Those of these fields that arrived: enough to show them again, never to save them."""
+    return text_values(form, tuple(name for name in names if name in form))
+
+
+def version_of(form: FormData, name: str = VERSION) -> int:
+    text = text_values(form, (name,))[name]
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise Incomplete(VERSION)
+        raise Incomplete(name)
     return int(text)
 
 
@@ -82,8 +89,8 @@ def shown(
     typed: Mapping[str, str] | None = None,
     error: InvalidInput | None = None,
 ) -> list[Field]:
-    """The fields to show, in order: with a row's values or with what was typed, errors beside them."""
-    form = form_class(FormData(typed)) if typed is not None else form_class(data=dict(values or {}))
+    """The fields to show, in order: with what was typed, else with a row's values, errors beside them."""
+    form = form_class(None if typed is None else FormData(typed), data=dict(values or {}))
     fields = [form[name] for name in names]
     for field in fields:
         field.errors = [error.fields[field.name]] if error and field.name in error.fields else []

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from admin_app.actor import Source
-from admin_app.admin import actions, forms
+from admin_app.admin import actions, conflicts, forms
 from admin_app.admin.authentication import READ_SECONDS
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
@@ -31,9 +31,10 @@ from admin_app.admin.pages import MAX_BACK_LENGTH, Pages, actor_of, preferences_
 from admin_app.admin.rows import Rows
 from admin_app.bulk.service import OperationService
 from admin_app.domains.users.service import UserService
-from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, TooSlow
+from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound, TooSlow
 from admin_app.filters import parse_text
 from admin_app.listing import PAGE_SIZES, BadQuery, ListQuery
+from admin_app.merging import EditConflict
 from admin_app.preferences import MAX_VIEW_NAME, MAX_VIEW_QUERY, SavedView
 from admin_app.search import words
 
@@ -136,7 +137,10 @@ class ListPages(Pages):
 
     @signed_in
     async def inline(self, request: Request) -> Response:
-        """Change some fields of a row where it stands. The answer is the row as it is now, as HTML."""
+        """Change some fields of a row where it stands. The answer has the row as it is now, as HTML.
+
+        Of fields that somebody else changed, too, it has `theirs`, and the `version` to send with a choice.
+        """
         (view, actor), row_id = self._allowed(request, "edit"), row_id_of(request)
         posted = await forms.read(request)
         try:
@@ -149,17 +153,27 @@ class ListPages(Pages):
             raise
         try:
             async with self._changing(request) as (session, actor):
-                await view.update(session, actor.acting_by(Source.INLINE), row_id, values, version)
+                saved = await view.update(session, actor.acting_by(Source.INLINE), row_id, values, version)
                 row = await view.service(session, actor).get_by_id(row_id)
-                changed = rows.html([row])
+                told: dict[str, Any] = {"row": rows.html([row])}
+        except NotFound:
+            if view.bin is None:
+                raise
+            async with self._reading(request) as session:
+                row = await view.bin(session, actor_of(request)).get_in_bin(row_id)
+            return JSONResponse({"message": conflicts.deleted_sentence(view, row)}, status_code=409)
         except (InvalidInput, Conflict) as error:
-            told: dict[str, Any] = {"message": error.message, "fields": getattr(error, "fields", {})}
+            told = {"message": error.message, "fields": getattr(error, "fields", {})}
             async with self._reading(request) as session:
                 row = await view.service(session, actor_of(request)).get_changeable(row_id)
             if isinstance(error, Conflict):
                 told["row"] = rows.html([row])
+            if isinstance(error, EditConflict):
+                form = forms.shown(await view.form_class(), names, typed=values)
+                choice = conflicts.choice(view, row, form, values, error)
+                told |= {"version": choice.version, "theirs": conflicts.spoken(choice, actor_of(request))}
             return JSONResponse(told, status_code=error.status)
-        return HTMLResponse(changed)
+        return JSONResponse({**told, "message": conflicts.kept_sentence(view, actor, saved.kept)})
 
     @signed_in
     async def bulk(self, request: Request) -> Response:

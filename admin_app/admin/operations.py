@@ -37,6 +37,10 @@ class OperationAdmin(ServiceView, model=BulkOperation):
     icon = "layers"
     service = OperationService  # type: ignore[assignment]  # nothing here creates or changes a row
     search_hint = "What, who or number"
+    empty = (
+        ServiceView.empty[0],
+        "They appear here as soon as something is done to rows of a list.",
+    )
     columns = (
         Column("label", "What", "title", value=lambda row: f"#{row.number} {row.label}"),
         Column("selection", "Rows", value=lambda row: f"{row.kind.capitalize()} · {row.selection}"),

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from admin_app.actor import Actor
+from admin_app.admin import refused
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.database import Database, limit_time
@@ -81,6 +82,17 @@ class Pages:
             raise Forbidden
         return view, actor
 
+    async def _note_refusal(self, request: Request, wish: str, error: Forbidden | NotFound) -> None:
+        """When the page's own session has ended: two connections at once could use up the pool."""
+        if request.method == "HEAD" or "identity" not in request.path_params:
+            return
+        try:
+            view = self._view(request)
+            row_id = row_id_of(request) if "pk" in request.path_params else None
+        except NotFound:
+            return
+        await refused.write_down(self._database, actor_of(request), view, error, wish=wish, row_id=row_id)
+
     async def _require_changeable(self, request: Request, view: ServiceView, row_id: UUID) -> None:
         """Before telling what is wrong with a form: whoever may not change the row learns nothing of it."""
         async with self._reading(request) as session:
@@ -104,12 +116,16 @@ def signed_in(endpoint: Endpoint[Group]) -> Endpoint[Group]:
 
     @wraps(endpoint)
     async def guarded(pages: Group, request: Request) -> Response:
-        async with pages.site.database.reading() as session:
-            refusal = await pages.site.door.enter(session, request)
-            if refusal is None and request.method in SAFE_METHODS:
-                request.state.reading = session
-                return await endpoint(pages, request)
-        return refusal or await endpoint(pages, request)
+        try:
+            async with pages.site.database.reading() as session:
+                refusal = await pages.site.door.enter(session, request)
+                if refusal is None and request.method in SAFE_METHODS:
+                    request.state.reading = session
+                    return await endpoint(pages, request)
+            return refusal or await endpoint(pages, request)
+        except (Forbidden, NotFound) as error:
+            await pages._note_refusal(request, endpoint.__name__, error)
+            raise
 
     return guarded
 

@@ -1,19 +1,30 @@
 """Pages of one row: see it, make it, change it, delete it."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from wtforms import Field
 
 from admin_app import submissions
-from admin_app.admin import forms
+from admin_app.admin import conflicts, forms
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
+from admin_app.admin.history import timeline
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
 from admin_app.errors import AppError, Conflict, InvalidInput, NotFound
+from admin_app.merging import EditConflict
 from admin_app.submissions import AlreadySubmitted
+
+RESTORE = "restore"
+"""The button that takes the row out of the bin first."""
+BACK_AGAIN = "This was deleted and is back again. Nothing is saved yet: save again."
+
+LATEST = 5
+"""Entries of the history a details page shows."""
 
 
 class RowPages(Pages):
@@ -22,11 +33,15 @@ class RowPages(Pages):
         view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
         async with self._reading(request) as session:
             row, lines = await view.get_details(session, actor, row_id)
+            history = None
+            if view.has_history:
+                history = await timeline(session, actor, view, row_id, limit=LATEST, only_changes=True)
         context = {
             "model_view": view,
             "row": row,
             "cells": [(column, column.of(row)) for column in view.details],
             "lines": lines,
+            "history": history,
             "may_edit": view.allows(actor, "edit", row),
             "may_delete": view.allows(actor, "delete", row),
         }
@@ -41,12 +56,15 @@ class RowPages(Pages):
             fields = forms.shown(form_class, names)
             return self._form_page(request, view, fields, key=forms.new_key())
         posted = await forms.read(request)
+        if forms.RESUME in posted:
+            fields = forms.shown(form_class, names, typed=forms.given_values(posted, names))
+            return self._form_page(request, view, fields, key=str(forms.key_of(posted)), is_resumed=True)
         values, key = forms.text_values(posted, names), forms.key_of(posted)
         try:
             row_id, title = await self._create_once(request, view, values, key)
         except InvalidInput as error:
             fields = forms.shown(form_class, names, typed=values, error=error)
-            return self._form_page(request, view, fields, key=str(key), error=error)
+            return self._form_page(request, view, fields, error, key=str(key))
         flash(request, f"{view.name} “{short(title)}” was created.")
         return self._after_save(view, posted.get("save"), row_id)
 
@@ -58,31 +76,29 @@ class RowPages(Pages):
             async with self._reading(request) as session:
                 row = await view.service(session, actor).get_changeable(row_id)
             fields = forms.shown(form_class, names, values=view.form_values(row))
+            context = {"version": row.version, "shown": conflicts.typed_values(view, row)}
             back = request.query_params.get("back", "")
-            return self._form_page(request, view, fields, row_id=row_id, version=row.version, back=back)
+            return self._form_page(request, view, fields, row_id=row_id, back=back, **context)
         posted = await forms.read(request)
+        if forms.RESUME in posted:
+            return await self._edit_again(request, view, posted)
         try:
-            values, version = forms.text_values(posted, names), forms.version_of(posted)
+            settled = conflicts.settled(view, posted, forms.text_values(posted, names))
         except forms.Incomplete:
             await self._require_changeable(request, view, row_id)
             raise
         try:
+            conflicts.require_secrets(view, posted, settled)
             async with self._changing(request) as (session, actor):
-                row = await view.update(session, actor, row_id, values, version)
-        except (InvalidInput, Conflict) as error:
-            await self._require_changeable(request, view, row_id)
-            invalid = error if isinstance(error, InvalidInput) else None
-            fields = forms.shown(form_class, names, typed=values, error=invalid)
-            return self._form_page(
-                request,
-                view,
-                fields,
-                row_id=row_id,
-                version=version,
-                error=error,
-                back=posted.get("back"),
-            )
-        flash(request, f"{view.name} “{short(str(row))}” was saved.")
+                if posted.get("save") == RESTORE and view.bin:
+                    await view.bin(session, actor).restore(row_id)
+                saved = await view.update(session, actor, row_id, settled.values, settled.version)
+        except (InvalidInput, Conflict, NotFound) as error:
+            return await self._edit_again(request, view, posted, error)
+        flash(request, f"{view.name} “{short(str(saved.row))}” was saved.")
+        meanwhile = conflicts.kept_sentence(view, actor, saved.kept)
+        if meanwhile:
+            flash(request, meanwhile)
         return self._after_save(view, posted.get("save"), row_id, posted.get("back"))
 
     @signed_in
@@ -101,10 +117,46 @@ class RowPages(Pages):
             async with self._changing(request) as (session, actor):
                 title = str(await view.service(session, actor).delete(row_id, expected_version=version))
         except Conflict as error:
-            return await self._delete_page(request, view, row_id, posted.get("back"), error)
+            return await self._delete_page(request, view, row_id, posted.get("back"), error, version=version)
         outcome = f"is in the bin for {view.bin.bin_days} days" if view.bin else "was deleted"
         flash(request, f"{view.name} “{short(title)}” {outcome}.")
         return RedirectResponse(self._list_url(view, posted.get("back")), status_code=303)
+
+    async def _edit_again(
+        self, request: Request, view: ServiceView, posted: FormData, error: AppError | None = None
+    ) -> Response:
+        """The form with all that was typed, after a refusal, or after signing in again.
+
+        Raises NotFound where there is nothing to save it to.
+        """
+        actor, row_id = actor_of(request), row_id_of(request)
+        names, form_class = view.form_fields(actor), await view.form_class()
+        settled = conflicts.settled(view, posted, forms.given_values(posted, names))
+        is_in_bin = False
+        async with self._reading(request) as session:
+            try:
+                row = await view.service(session, actor).get_changeable(row_id)
+            except NotFound:
+                if view.bin is None:
+                    raise
+                row, is_in_bin = await view.bin(session, actor).get_in_bin(row_id), True
+        now = conflicts.typed_values(view, row)
+        typed = {name: settled.values.get(name, now.get(name, "")) for name in names}
+        context: dict[str, Any] = {"version": settled.version, "shown": now, "is_in_bin": is_in_bin}
+        if isinstance(error, EditConflict):
+            fields = forms.shown(form_class, names)
+            choice = conflicts.choice(view, row, fields, settled.values, error)
+            typed |= choice.typed
+            context |= {"version": choice.version, "opened": settled.version, "choice": choice}
+        elif isinstance(error, NotFound) or (error is None and is_in_bin):
+            still = "What you typed is still below: restore it and save, or leave it."
+            error = Conflict(f"{conflicts.deleted_sentence(view, row)} {still}" if is_in_bin else BACK_AGAIN)
+        else:
+            context["is_resumed"] = error is None
+        invalid = error if isinstance(error, InvalidInput) else None
+        fields = forms.shown(form_class, names, typed=typed, error=invalid)
+        back = posted.get("back")
+        return self._form_page(request, view, fields, error, row_id=row_id, back=back, **context)
 
     async def _create_once(
         self, request: Request, view: ServiceView, values: dict[str, str], key: UUID
@@ -134,22 +186,20 @@ class RowPages(Pages):
         request: Request,
         view: ServiceView,
         fields: Sequence[Field],
+        error: AppError | None = None,
         *,
         row_id: UUID | None = None,
-        key: str = "",
-        version: int | None = None,
-        error: AppError | None = None,
         back: object = "",
+        **context: Any,
     ) -> Response:
-        cancel = f"{self.site.base_url}/{view.identity}/details/{row_id}" if row_id and not back else None
+        has_details = row_id and not back and not context.get("is_in_bin")
+        cancel = f"{self.site.base_url}/{view.identity}/details/{row_id}" if has_details else None
         context = {
+            **context,
             "model_view": view,
             "fields": fields,
             "row_id": row_id,
-            "key": key,
-            "version": version,
             "error": error.message if error else None,
-            "is_conflict": isinstance(error, Conflict),
             "hints": view.hints(is_new=row_id is None),
             "back": back,
             "cancel_url": cancel or self._list_url(view, back),
@@ -163,6 +213,8 @@ class RowPages(Pages):
         row_id: UUID,
         back: object,
         error: AppError | None = None,
+        *,
+        version: int | None = None,
     ) -> Response:
         """The question, about the row as it is now; after a refusal with the reason."""
         async with self._reading(request) as session:
@@ -174,6 +226,7 @@ class RowPages(Pages):
             "version": row.version,
             "back": back,
             "error": error.message if error else None,
+            "is_changed": version is not None and row.version != version and view.has_history,
         }
         return self._page(request, "delete.html", context, error.status if error else 200)
 

@@ -108,7 +108,7 @@ class Rows:
                 return f'<td class="cell-time"{label}>{time}</td>'
         text = str(value or "")
         if not text:
-            nothing, look = ("Never", "time") if kind == "time" else ("None", "text")
+            nothing, look = ("Never", "time") if kind == "time" else ("" if column.value else "None", "text")
             return f'<td class="cell-{look}"{label}><span class="faint">{nothing}</span></td>'
         raw = f' data-raw="{escape(text)}"' if is_field else ""
         return f'<td class="cell-text"{label}{field}{raw} title="{_hint(text)}">{self._shown(text)}</td>'

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from admin_app.admin import error_pages, forms
+from admin_app.admin import error_pages
 from admin_app.admin.assets import Assets
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
@@ -20,6 +20,7 @@ from admin_app.admin.bin_pages import BinPages
 from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
+from admin_app.admin.history_pages import HistoryPages
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
 from admin_app.admin.operation_pages import OperationPages
@@ -28,18 +29,18 @@ from admin_app.admin.pages import Pages, actor_of, render, signed_in
 from admin_app.admin.password_page import PasswordPage
 from admin_app.admin.quick_search import QuickSearch
 from admin_app.admin.row_pages import RowPages
+from admin_app.admin.sign_in_pages import SignInPages
 from admin_app.config import Settings
 from admin_app.database import Database
+from admin_app.domains.activity.admin import ActivityAdmin
 from admin_app.domains.products.admin import ProductAdmin
 from admin_app.domains.users.admin import UserAdmin
 from admin_app.errors import AppError, NotFound
-from admin_app.text import is_storable
 
 BASE_URL = "/admin"
 HERE = Path(__file__).parent
 STATIC = HERE.parent / "static"
-WRONG_SIGN_IN = "E-mail or password is wrong."
-VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin, OperationAdmin)
+VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin, OperationAdmin, ActivityAdmin)
 
 
 class StartPage(Pages):
@@ -72,15 +73,15 @@ class AppAdmin(Admin):
         assets = Assets(STATIC, f"{BASE_URL}/statics")
         self.environment = environment()
         self.environment.globals |= {"admin": self, "asset": assets.url}
-        lists, rows, deleted = ListPages(self), RowPages(self), BinPages(self)
-        operations = OperationPages(self)
+        lists, rows, deleted, history = ListPages(self), RowPages(self), BinPages(self), HistoryPages(self)
+        operations, self._doors = OperationPages(self), SignInPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
             Route("/", StartPage(self).show, name="index"),
             Route("/search", QuickSearch(self).show, name="search"),
-            Route("/login", self.login, name="login", methods=both),
-            Route("/logout", self.logout, name="logout", methods=post),
+            Route("/login", self._doors.show, name="login", methods=both),
+            Route("/logout", self._doors.leave, name="logout", methods=post),
             Route("/password", PasswordPage(self).show, name="password", methods=both),
             Route("/operation/details/{pk}", operations.show, name="operation"),
             Route("/operation/live/{pk}", operations.live, name="operation_live"),
@@ -88,6 +89,7 @@ class AppAdmin(Admin):
             Route("/operation/cancel/{pk}", operations.cancel, name="operation_cancel", methods=post),
             Route("/operation/retry/{pk}", operations.retry, name="operation_retry", methods=post),
             Route("/operation/undo/{pk}", operations.undo, name="operation_undo", methods=post),
+            Route("/activity/details/{pk}", history.entry, name="entry"),
             Route("/{identity}/list", lists.show, name="list"),
             Route("/{identity}/count", lists.count, name="count"),
             Route("/{identity}/facets", lists.facets, name="facets"),
@@ -104,6 +106,9 @@ class AppAdmin(Admin):
             Route("/{identity}/delete/{pk}", rows.delete, name="delete", methods=both),
             Route("/{identity}/bin", deleted.show, name="bin"),
             Route("/{identity}/restore/{pk}", deleted.restore, name="restore", methods=post),
+            Route("/{identity}/history/{pk}", history.show, name="history"),
+            Route("/{identity}/compare/{pk}", history.compare, name="compare"),
+            Route("/{identity}/revert/{pk}", history.revert, name="revert", methods=post),
         ]
         self.admin.router.routes = list(routes)
         # Paths without scheme and host are right behind any proxy, whatever it says of itself.
@@ -116,28 +121,13 @@ class AppAdmin(Admin):
         }
         # Such a redirect would be an absolute one, made from the Host header.
         self.admin.router.redirect_slashes = app.router.redirect_slashes = False
-        self.admin.exception_handlers = {HTTPException: self._on_error, AppError: self._on_error}
+        self.admin.exception_handlers = {
+            **dict.fromkeys((401, 403), self._on_turned_away),
+            HTTPException: self._on_error,
+            AppError: self._on_error,
+        }
         for view in VIEWS:
             self.add_view(view)
-
-    async def login(self, request: Request) -> Response:
-        if request.method != "POST":
-            context = {"next": self.door.local_target(request.query_params.get("next"))}
-            return render(self, request, "login.html", context)
-        form = await forms.read(request)
-        response = await self.door.sign_in(request, form)
-        if response is not None:
-            return response
-        email = form.get("email")
-        context = {
-            "next": self.door.local_target(form.get("next")),
-            "email": email if isinstance(email, str) and len(email) <= 254 and is_storable(email) else "",
-            "error": WRONG_SIGN_IN,
-        }
-        return render(self, request, "login.html", context, 401)
-
-    async def logout(self, request: Request) -> Response:
-        return await self.door.sign_out(request)
 
     def view(self, identity: str) -> ServiceView:
         """Raises NotFound."""
@@ -156,6 +146,11 @@ class AppAdmin(Admin):
     async def error_page(self, request: Request, status: int, message: str) -> Response:
         """Without a query, and without a word that depends on which row was asked for."""
         return render(self, request, "error.html", {"status_code": status, "message": message}, status)
+
+    async def _on_turned_away(self, request: Request, error: Exception) -> Response:
+        """By the door: 401 signed out, or 403 until a new password is chosen. What was typed is kept."""
+        assert isinstance(error, HTTPException)
+        return await self._doors.keep(request, error.status_code) or await self._on_error(request, error)
 
     async def _on_error(self, request: Request, error: Exception) -> Response:
         return await error_pages.respond(self.error_page, request, error)

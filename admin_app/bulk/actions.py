@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from admin_app.actor import Actor
-from admin_app.audit import kind_of
+from admin_app.audit import UPDATED, kind_of
 from admin_app.bulk.changes import Change
 from admin_app.database import Base
 from admin_app.listing import Listing, ListQuery
@@ -58,14 +58,12 @@ class BulkAction(Generic[Parameters]):
     """In the imperative: "Change price"."""
     model: ClassVar[type[Base]]
     service: ClassVar[type[BulkService]]
-    title: ClassVar[str]
-    """The column a row is called by."""
     parameters: type[Parameters] = NoParameters  # type: ignore[assignment]  # of a subclass without a form
     is_dangerous: ClassVar[bool] = False
     can_be_undone: ClassVar[bool] = True
     undo_hint: ClassVar[str] = ""
     """What to know of taking it back, beyond that it can be, in a sentence."""
-    undo_word: ClassVar[str] = "updated"
+    undo_word: ClassVar[str] = UPDATED
     """What the history calls it when the action is taken back."""
 
     @property

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    false,
     func,
     insert,
     literal,
@@ -25,10 +26,11 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor
-from admin_app.audit import HIDDEN, AuditEntry, kind_of
+from admin_app.audit import HIDDEN, UPDATED, AuditEntry, kind_of, label_of
 from admin_app.database import Base
 
 NOT_YOURS = "not yours"
@@ -50,26 +52,27 @@ class Refusal(NamedTuple):
 class Change:
     """New values by column, in terms of the row as it is; no values means that rows are only touched.
 
-    A row is left alone for the first reason that fits: `guards` are the service's (whose row it is),
-    `refusals` the action's.
+    What others changed in other columns meanwhile is kept; but what is more than an update, a deletion, is
+    of the row as it was seen. A row is left alone for the first reason that fits: `guards` are the
+    service's (whose row it is), `refusals` the action's.
     """
 
     values: Mapping[str, ColumnElement[Any]]
     refusals: Sequence[Refusal] = ()
     guards: Sequence[Refusal] = ()
-    word: str = "updated"
+    word: str = UPDATED
     """What the history calls it."""
 
     def reason(
         self, model: type[Base], version: ColumnElement[int] | None = None, *, is_brief: bool = False
     ) -> ColumnElement[str | None]:
-        """Why a row is not changed, or NULL; `version` is the one it must still have.
+        """Why a row is not changed, or NULL; since `version`, nobody else may have changed the same.
 
         In brief, what takes a look-up a row is not asked, nor whether the values are new.
         """
         reasons = [*self.guards]
         if version is not None and self.values:
-            reasons.append(Refusal(CHANGED_MEANWHILE, getattr(model, "version") != version))  # noqa: B009
+            reasons.append(Refusal(CHANGED_MEANWHILE, self._is_changed(model, version)))
         reasons += self.refusals
         if self.values and not is_brief:
             same = and_(
@@ -82,6 +85,24 @@ class Change:
             if not (is_brief and refusal.is_costly)
         ]
         return case(*told, else_=null()) if told else literal(None, Text())
+
+    def _is_changed(self, model: Any, version: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether any version since is about the same, or not on record."""
+        if self.word != UPDATED:
+            differs: ColumnElement[bool] = model.version != version
+            return differs
+        others = (
+            select(func.count())
+            .where(
+                AuditEntry.kind == kind_of(model),
+                AuditEntry.row_id == model.id,
+                AuditEntry.version > version,
+                ~AuditEntry.changes.has_any(array(list(self.values))),
+            )
+            .correlate_except(AuditEntry)
+            .scalar_subquery()
+        )
+        return case((model.version == version, false()), else_=others != model.version - version)
 
 
 async def change_rows(
@@ -123,7 +144,12 @@ async def change_rows(
             .values(
                 {name: judged.c[f"new_{name}"] for name in change.values} | {"version": table.c.version + 1}
             )
-            .returning(table.c.id, _differences(model, change.values).label("changes"))
+            .returning(
+                table.c.id,
+                table.c.version,
+                label_of(model).label("label"),
+                _differences(model, change.values).label("changes"),
+            )
             .cte("changed")
         )
         statement = statement.add_cte(_history(actor, kind_of(model), change.word, changed))
@@ -141,6 +167,8 @@ def _history(actor: Actor, kind: str, word: str, changed: Any) -> Any:
         "action": literal(word),
         "kind": literal(kind),
         "row_id": changed.c.id,
+        "row_label": changed.c.label,
+        "version": changed.c.version,
         "changes": changed.c.changes,
     }
     return insert(AuditEntry).from_select(list(values), select(*values.values())).cte("history")

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Uuid, case, cast, func,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor
-from admin_app.audit import AuditEntry
+from admin_app.audit import AuditEntry, label_of
 from admin_app.bulk.actions import ACTIONS, Actions, BulkAction, Selected
 from admin_app.bulk.changes import GONE, Change
 from admin_app.bulk.models import UNDO, BulkItem, BulkOperation, Outcome
@@ -135,7 +135,7 @@ class Plan:
             value.label(f"value_{index}") for index, value in enumerate(sum(compared.values(), start=()))
         ]
         statement = changing.order_by(model.id).limit(SAMPLES)
-        shown = statement.add_columns(getattr(model, self.action.title).label("title"), *pairs)
+        shown = statement.add_columns(label_of(model).label("title"), *pairs)
         samples = [
             Sample(
                 row.id,

@@ -12,6 +12,7 @@ from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor, Role
+from admin_app.audit import label_of
 from admin_app.bulk.actions import BulkAction
 from admin_app.bulk.listing import LISTING, ROWS, readable_by
 from admin_app.bulk.models import ACTIVE, UNDO, UNDOING, BulkItem, BulkOperation, Outcome, State
@@ -181,7 +182,7 @@ class OperationService:
         """Rows of the operation in the order of their ids, and whether there are more."""
         model: Any = plan.action.model
         statement = (
-            select(BulkItem.row_id, getattr(model, plan.action.title), BulkItem.outcome, BulkItem.reason)
+            select(BulkItem.row_id, label_of(model), BulkItem.outcome, BulkItem.reason)
             .outerjoin(model, model.id == BulkItem.row_id)
             .where(BulkItem.operation_id == plan.operation.id)
             .order_by(BulkItem.row_id)

@@ -15,6 +15,7 @@ from admin_app.bulk.actions import Actions, table_of
 from admin_app.bulk.pruning import prune
 from admin_app.config import Settings
 from admin_app.database import Base, Database
+from admin_app.domains.activity import models as activity
 from admin_app.domains.products import bulk as product_bulk
 from admin_app.domains.products import handlers as product_handlers
 from admin_app.domains.products import models as products
@@ -28,7 +29,7 @@ from admin_app.outbox import HANDLERS as HANDLERS_KEY
 from admin_app.security import sessions
 from admin_app.upkeep import Chore
 
-MODELS = (users, products, bulk, audit, submissions, sessions, preferences)
+MODELS = (users, products, bulk, audit, submissions, sessions, preferences, activity)
 """The modules that declare tables: imported here so that `METADATA` is complete wherever it is read."""
 
 METADATA = Base.metadata

@@ -20,6 +20,29 @@ window.addEventListener("pageshow", () => {
   }
 });
 
+// What was typed and not sent would be lost by leaving the page. What the page came with is no change.
+const textOf = (form) => new URLSearchParams(new FormData(form)).toString();
+for (const form of document.querySelectorAll("[data-guard]")) {
+  const untouched = form.cloneNode(true);
+  untouched.reset();
+  const before = textOf(untouched);
+  window.addEventListener("beforeunload", (event) => {
+    if (form.dataset.sent) return;
+    if ("dirty" in form.dataset || textOf(form) !== before) event.preventDefault();
+  });
+}
+
+// Whoever types in a field that somebody else changed, too, wants their own.
+for (const clash of document.querySelectorAll("[data-clash]")) {
+  const mine = clash.querySelector("[data-mine]");
+  clash.addEventListener("input", (event) => {
+    if (event.target.type !== "radio") mine.checked = true;
+  });
+}
+
+// Whoever has signed in again need not press the button that leads back to the form.
+document.querySelector("[data-submit-now]")?.requestSubmit();
+
 // Suggestions for a field that names a person.
 for (const input of document.querySelectorAll("[data-lookup]")) {
   const choices = document.getElementById(input.getAttribute("list"));

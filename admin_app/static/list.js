@@ -192,7 +192,6 @@ for (const form of document.querySelectorAll("[data-selection]")) {
 
 // Changing a row where it stands. What was typed stays until the server has taken it.
 const REASONS = {
-  401: "You are not signed in any more. Sign in in another tab, then save again.",
   403: "Your role does not allow this, or you must choose a new password first.",
   404: "This is not here any more, or not yours to change.",
 };
@@ -203,6 +202,12 @@ const element = (tag, attributes = {}, ...children) => {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
+};
+
+// This page itself, opened anew, asks who is there first.
+const signInAgain = () => {
+  const link = element("a", { href: location.href, target: "_blank", rel: "noopener" }, "Sign in in another tab");
+  return element("span", {}, "You were signed out, and nothing was saved. ", link, ", then save again here.");
 };
 
 const rowOf = (html) => {
@@ -271,12 +276,20 @@ for (const table of document.querySelectorAll("[data-inline]")) {
     const silence = () => {
       if (row.nextElementSibling?.classList.contains("inline-notice")) row.nextElementSibling.remove();
     };
-    const replace = (html, look) => {
+    const noticeOf = (told, look = "") =>
+      element("tr", { class: `inline-notice ${look}` }, element("td", { colspan: row.cells.length }, told));
+    const replace = (html, look, message) => {
       const fresh = rowOf(html);
       const box = fresh.querySelector("input[name=ids]");
       if (box) box.checked = row.querySelector("input[name=ids]")?.checked ?? false;
       silence();
       row.replaceWith(fresh);
+      if (message) {
+        const seen = element("button", { type: "button", class: "link-button" }, "OK");
+        const notice = noticeOf(element("div", { role: "status" }, message, " ", seen), "is-kept");
+        seen.addEventListener("click", () => notice.remove());
+        fresh.after(notice);
+      }
       fresh.classList.add("is-current", look);
       fresh.querySelector(".row-link").focus();
       fresh.dispatchEvent(new Event("row-replaced", { bubbles: true }));
@@ -291,7 +304,30 @@ for (const table of document.querySelectorAll("[data-inline]")) {
       silence();
       row.querySelector(".row-link").focus();
     };
-    const tell = (message, fields = {}) => {
+    // One click takes either value; with the last of them the row is saved.
+    const choices = (name, control, { who, when, value, shown }, settle) => {
+      const own = control.tagName === "SELECT" ? control.selectedOptions[0].text : control.value;
+      const take = element("button", { type: "button", class: "button" }, `Take “${shown}”`);
+      const keep = element("button", { type: "button", class: "button" }, `Keep “${own}”`);
+      const line = `${control.getAttribute("aria-label")}: ${who} made it “${shown}”, ${when}. `;
+      const offered = element("p", { class: "inline-choice" }, line, take, " ", keep);
+      take.addEventListener("click", () => {
+        control.value = value;
+        control.dataset.before = value;
+        settle(name, offered);
+      });
+      keep.addEventListener("click", () => settle(name, offered));
+      return offered;
+    };
+    const tell = (message, fields = {}, theirs = {}, version = null) => {
+      const open = new Set(Object.keys(theirs));
+      const settle = (name, offered) => {
+        open.delete(name);
+        offered.remove();
+        if (open.size > 0) return;
+        row.dataset.version = version;
+        send();
+      };
       const told = element("div", { role: "alert" }, message);
       for (const [name, control] of controls) {
         const label = control.getAttribute("aria-label");
@@ -299,6 +335,10 @@ for (const table of document.querySelectorAll("[data-inline]")) {
         if (fields[name]) {
           control.setAttribute("aria-invalid", "true");
           told.append(element("p", {}, `${label}: ${fields[name]}`));
+        }
+        if (theirs[name]) {
+          told.append(choices(name, control, theirs[name], settle));
+          continue;
         }
         const now = newer && valueOf(rowOf(newer).querySelector(`[data-field="${name}"]`));
         if (now && now !== control.dataset.before) {
@@ -311,10 +351,9 @@ for (const table of document.querySelectorAll("[data-inline]")) {
         link.addEventListener("click", leave);
         told.append(link);
       }
-      const notice = element("tr", { class: "inline-notice" }, element("td", { colspan: row.cells.length }, told));
       silence();
-      row.after(notice);
-      (row.querySelector("[aria-invalid]") ?? cancel).focus();
+      row.after(noticeOf(told));
+      (told.querySelector(".inline-choice button, a") ?? row.querySelector("[aria-invalid]") ?? cancel).focus();
     };
     const send = async () => {
       if (row.getAttribute("aria-busy")) return;
@@ -329,14 +368,14 @@ for (const table of document.querySelectorAll("[data-inline]")) {
       const url = table.dataset.inline + row.dataset.id;
       const response = await fetch(url, { method: "POST", body }).catch(() => null);
       row.removeAttribute("aria-busy");
-      if (response?.ok) {
-        replace(await response.text(), "was-saved");
+      const isJson = response?.headers.get("content-type")?.startsWith("application/json");
+      const { message, fields, row: html, theirs, version: now } = isJson ? await response.json() : {};
+      if (response?.ok && html) {
+        replace(html, "was-saved", message);
         return;
       }
-      const isJson = response?.headers.get("content-type")?.startsWith("application/json");
-      const { message, fields, row: html } = isJson ? await response.json() : {};
       newer = html ?? newer;
-      tell(message ?? REASONS[response?.status] ?? UNREACHABLE, fields);
+      tell(response?.status === 401 ? signInAgain() : message ?? REASONS[response?.status] ?? UNREACHABLE, fields, theirs, now);
     };
     save.addEventListener("click", send);
     cancel.addEventListener("click", leave);

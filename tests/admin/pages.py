@@ -1,5 +1,6 @@
 """What a page says, as a browser would read it: a small tree of elements."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -108,7 +109,7 @@ def fields_of(form: Element) -> dict[str, str]:
             values[name] = control.attributes.get("value", "")
         elif control.tag == "textarea":
             # The first line break of a textarea is not part of its value (HTML standard).
-            values[name] = control.raw_text.removeprefix("\r\n").removeprefix("\n")
+            values[name] = re.sub(r"\A\r?\n", "", control.raw_text)
         elif control.tag == "select":
             chosen = [option for option in control.all("option") if "selected" in option.attributes]
             values[name] = (chosen or control.all("option"))[0].attributes["value"]

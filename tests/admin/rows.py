@@ -27,12 +27,17 @@ async def every(database: Database, model: type[Row], **values: Any) -> list[Row
 
 
 async def history(database: Database, row_id: UUID) -> list[AuditEntry]:
-    return await every(database, AuditEntry, row_id=row_id)
+    """What was done to a row; not what was refused."""
+    entries = await every(database, AuditEntry, row_id=row_id)
+    return [entry for entry in entries if entry.action != "refused"]
 
 
 async def traces(database: Database) -> list[Any]:
-    """Everything a change leaves behind: equal before and after means nothing was changed or begun."""
-    entries = [entry.id for entry in await every(database, AuditEntry)]
+    """Everything a change leaves behind: equal before and after means nothing was changed or begun.
+
+    That something was refused is on record, but nothing is changed by it.
+    """
+    entries = [entry.id for entry in await every(database, AuditEntry) if entry.action != "refused"]
     events = [event.id for event in await every(database, RecordedEvent)]
     operations = [
         (item.id, item.state, item.is_cancelling)

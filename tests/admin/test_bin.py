@@ -173,9 +173,13 @@ async def test_every_other_page_treats_it_as_gone(
         for row_id in (product.id, uuid4()):
             path = f"/admin/product/{page.partition(' ')[0]}/{row_id}"
             answers.append(await (client.get(path) if data is None else client.post(path, data=data)))
-        assert answers[0].content == answers[1].content, page
         expected = 403 if name == "sam" and page != "details" else 404
-        assert [answer.status_code for answer in answers] == [expected] * 2, page
+        assert answers[1].status_code == expected, page
+        if page in {"edit by POST", "inline by POST"} and name in {"alice", "root"}:
+            assert answers[0].status_code == 409  # with what was typed, and where the product is
+            continue
+        assert answers[0].content == answers[1].content, page
+        assert answers[0].status_code == expected, page
     assert titles_of(parse(await client.get(f"{LIST}?search=overkill"))) == []
     assert titles_of(parse(await client.get(LIST, params={"search": str(product.id)}))) == []
     assert (await client.get("/admin/product/count")).json() == {"text": "0", "exact": True}

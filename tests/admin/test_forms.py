@@ -181,7 +181,7 @@ async def test_a_field_missing_from_a_post_changes_nothing(
     new = NEW_PRODUCT | {"owner": ""} if kind == "product" else NEW_USER
     fields = await open_form(root, address) | (new if path == "create" else {"name": "Changed"})
     assert len(fields) >= 6
-    for name in fields:
+    for name in fields.keys() - {"shown.owner"}:  # without it, the owner that was sent counts as chosen
         missing = {key: value for key, value in fields.items() if key != name}
         response = await root.post(address, data=missing)
         assert response.status_code == 400, name
@@ -358,25 +358,6 @@ async def test_the_owner_field_suggests_people_by_a_part_of_their_address(
     assert (await root.get(field.attributes["data-lookup"], params={"name": "price"})).status_code == 400
 
 
-async def test_a_form_overtaken_by_somebody_else_is_refused_with_what_was_typed(
-    sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
-) -> None:
-    product = await make_product(cast.alice)
-    alice, root = await sign_in("alice"), await sign_in("root")
-    hers = await open_form(alice, edit(product)) | {"name": "Her name", "description": "Her text"}
-    his = await open_form(root, edit(product)) | {"name": "His name"}
-    assert (await root.post(edit(product), data=his)).status_code == 303
-    before = await traces(database)
-    response = await alice.post(edit(product), data=hers)
-    assert response.status_code == 409
-    page = parse(response)
-    assert notices(page)[0].startswith("Somebody else changed this product after you opened it.")
-    assert link(page, "See how it is now") == f"/admin/product/details/{product.id}"
-    assert fields_of(form_of(page)) == hers
-    assert (await load(database, Product, product.id)).name == "His name"
-    assert await traces(database) == before
-
-
 async def test_the_same_change_sent_twice_is_made_once(
     sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
 ) -> None:
@@ -487,7 +468,7 @@ async def test_a_product_changed_since_the_question_is_not_deleted(
     await alice.post(edit(product), data=await open_form(alice, edit(product)) | {"name": "Better"})
     response = await alice.post(delete(product), data=question)
     assert response.status_code == 409
-    assert "Somebody else changed this product" in response.text
+    assert "Somebody else changed this after you opened it." in response.text
     assert (await load(database, Product, product.id)).name == "Better"
 
 

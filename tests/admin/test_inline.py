@@ -24,8 +24,7 @@ async def change(
 
 def row_of(response: httpx.Response) -> Element:
     assert response.status_code == 200, response.text
-    response.headers["content-type"] = "text/html; charset=utf-8"
-    [row] = parse(response).all("tr")
+    [row] = parse_row(response.json()["row"]).all("tr")
     return row
 
 
@@ -94,14 +93,43 @@ async def test_a_change_on_an_old_version_is_a_conflict(
     alice = await sign_in("alice")
     assert (await change(alice, product.id, price="2")).status_code == 200
     response = await change(alice, product.id, price="3")
-    assert (response.status_code, response.json()["fields"]) == (409, {})
-    assert "Somebody else changed this product" in response.json()["message"]
+    told = response.json()
+    assert (response.status_code, told["fields"], told["version"]) == (409, {}, 2)
+    assert told["theirs"] == {"price": {"who": "you", "when": "just now", "value": "2.00", "shown": "2.00"}}
+    assert response.json()["message"].startswith("The same was changed after you opened this.")
     [row] = parse_row(response.json()["row"]).all("tr")
     assert row.attributes["data-version"] == "2"
     assert texts(row)[2] == "2.00"
     found = await load(database, Product, product.id)
     assert found is not None
     assert str(found.price) == "2.00"
+
+
+async def test_after_a_conflict_either_value_can_be_taken(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct, database: Database
+) -> None:
+    product = await make_product(cast.alice, name="Anvil")
+    alice, root = await sign_in("alice"), await sign_in("root")
+    await change(root, product.id, price="2", is_active="false")
+    told = (await change(alice, product.id, price="3", is_active="false", name="Hers")).json()
+    assert told["theirs"].keys() == {"price"}  # both made it inactive
+    # Theirs is left out, mine is sent again, on the version that was shown.
+    row = row_of(await change(alice, product.id, told["version"], name="Hers"))
+    assert texts(row)[1:4] == ["Hers", "2.00", "Inactive"]
+    row = row_of(await change(alice, product.id, told["version"], price="3"))
+    assert texts(row)[1:4] == ["Hers", "3.00", "Inactive"]
+
+
+async def test_a_change_of_other_fields_is_kept_and_told(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct, database: Database
+) -> None:
+    product = await make_product(cast.alice)
+    alice, root = await sign_in("alice"), await sign_in("root")
+    await change(root, product.id, price="2")
+    response = await change(alice, product.id, name="Hers")
+    assert texts(row_of(response))[1:3] == ["Hers", "2.00"]
+    assert response.json()["message"] == "Meanwhile root@demo.example had changed Price: that is kept, too."
+    assert (await change(alice, product.id, 3, name="Hers too")).json()["message"] == ""
 
 
 @pytest.mark.parametrize("fields", [{"price": "2"}, {"price": "x"}, {}, {"version": "x"}])

@@ -47,9 +47,17 @@ GONE = "DELETE FROM products"
 IN_BIN = "UPDATE products SET deleted_at = now(), version = version + 1"
 
 
-@pytest.mark.parametrize("action", ["edit", "delete"])
 @pytest.mark.parametrize(
-    ("change", "status"), [(RENAMED, 409), (GIVEN_AWAY, 404), (GONE, 404), (IN_BIN, 404)]
+    ("action", "change", "status"),
+    [
+        *(
+            (action, *case)
+            for action in ("edit", "delete")
+            for case in ((RENAMED, 409), (GIVEN_AWAY, 404), (GONE, 404))
+        ),
+        ("edit", IN_BIN, 409),  # the form again: it can be restored and saved
+        ("delete", IN_BIN, 404),
+    ],
 )
 async def test_a_form_that_waited_for_another_change_does_not_undo_it(
     action: str,

@@ -91,7 +91,6 @@ async def test_no_route_exports_imports_or_acts_around_the_service(
         "/admin/product/action/delete",
         "/admin/product/action/activate",
         "/admin/product/bulk-delete",
-        f"/admin/product/history/{product.id}",
     ):
         for method in ("GET", "POST", "DELETE"):
             response = await root.request(method, path, params={"pks": str(product.id)})

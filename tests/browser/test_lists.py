@@ -70,7 +70,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(open_page: Open
     with page.expect_response("**/inline/*") as answered:
         page.get_by_role("button", name="Save").click()
     assert answered.value.status == 409
-    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this product")
+    expect(page.get_by_role("alert")).to_contain_text("root@demo.example made it “20.00”")
     expect(page.get_by_role("textbox", name="Price")).to_have_value("30")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("alert")).to_have_count(0)

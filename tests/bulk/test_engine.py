@@ -170,7 +170,7 @@ class TestSelection:
         ids = await make_products(database, cast.alice, 2)
         one = await operations.start(cast.alice, "deactivate", ids)
         await operations.run(1)
-        await change(database, cast.alice, ids[0], name="Hers")
+        await change(database, cast.alice, ids[0], is_active=False)
         await operations.run()
         async with database.transaction() as session:
             await session.execute(delete(Product).where(Product.id == ids[0]))

@@ -302,7 +302,6 @@ class TestUndo:
         await operations.run()
         assert await operations.outcomes(undo) == dict.fromkeys(ids, DONE) | {
             ids[1]: CHANGED,
-            ids[2]: CHANGED,
         }
         operation = await operations.truth(undo)
         assert (operation.state, operation.undoes, operation.label) == (
@@ -313,14 +312,15 @@ class TestUndo:
         assert await prices(database) == {
             ids[0]: Decimal(7),
             ids[1]: Decimal("13.37"),
-            ids[2]: Decimal(20),
+            ids[2]: Decimal(10),
             ids[3]: Decimal(10),
             ids[4]: Decimal(10),
         }
         [entry] = await every(database, AuditEntry, operation_id=undo, row_id=ids[0])
         assert entry.changes == {"price": ["20.00", "7.00"]}
         assert (entry.source, entry.action, entry.actor_id) == ("bulk", "updated", cast.alice.id)
-        assert len(await every(database, AuditEntry, operation_id=undo)) == 3
+        assert [product.description for product in await every(database, Product, id=ids[2])] == ["Hers"]
+        assert len(await every(database, AuditEntry, operation_id=undo)) == 4
         assert (await operations.truth(one)).done == 5
 
     async def test_it_is_told_beforehand_what_it_would_do(
@@ -599,7 +599,8 @@ class TestPermissions:
         ids = await make_products(database, cast.alice, 2)
         one = await operations.start(cast.alice, "deactivate", ids)
         await operations.run(1)
-        await change(database, ids[0], description="x")
+        await change(database, ids[0], is_active=False)
+        await change(database, ids[0], is_active=True)
         await operations.run()
         return one
 

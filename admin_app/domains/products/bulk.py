@@ -26,7 +26,6 @@ Compared = dict[str, tuple[ColumnElement[Any], ColumnElement[Any]]]
 class ProductAction(BulkAction[Parameters]):
     model = Product
     service = ProductService
-    title = "name"
 
     def may_run(self, actor: Actor) -> bool:
         return access.may_write(actor)

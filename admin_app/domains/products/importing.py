@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from admin_app import audit
 from admin_app.actor import Actor, Role, Source
 from admin_app.database import Database
 from admin_app.domains.products import access
@@ -45,6 +46,7 @@ LOCK = 0x696D706F7274  # any constant: whoever imports holds this advisory lock 
 
 ALREADY_THERE = "already there"
 DIFFERS = "already there; price or state differ, import does not change existing products"
+SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes became that are not UTF-8
 NOT_UTF8 = "This is not valid UTF-8. Save the file as “CSV UTF-8” and try again."
 BROKEN_QUOTES = "The quotation marks of this row do not pair up."
 TOO_LONG = "A cell is far too long; perhaps a quotation mark is missing."
@@ -134,6 +136,7 @@ class ProductFile:
 
     def __init__(self, raw: BufferedReader, name: str) -> None:
         """Raises InvalidInput with a sentence about the file."""
+        self.name = Path(name).name
         self._raw = raw
         file = TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
         self._lines = Lines(file)
@@ -265,22 +268,29 @@ class ProductImport:
         self._actor = Actor.system(Source.IMPORT)
         self._owners = Owners(self._actor, create_missing=create_owners)
         self._seen: Counter[bytes] = Counter()
+        self._verdicts: Counter[Verdict] = Counter()
         self.owners_created = 0
 
     async def take(self, rows: Sequence[Row]) -> list[Outcome]:
         """Import these rows in one transaction, and say what became of each, in their order."""
         read = [read_row(row) for row in rows]
         drafts = [draft for draft in read if isinstance(draft, Draft)]
-        refused = [outcome for outcome in read if isinstance(outcome, Outcome)]
-        outcomes: list[Outcome] = []
+        outcomes = [outcome for outcome in read if isinstance(outcome, Outcome)]
         if drafts:
             try:
-                outcomes = await self._store(drafts)
+                outcomes += await self._store(drafts)
             except AppError:
                 # An owner was disabled or removed since it was last looked up.
                 self._owners.forget()
-                outcomes = await self._store(drafts)
-        return sorted([*outcomes, *refused], key=lambda outcome: outcome.line)
+                outcomes += await self._store(drafts)
+        self._verdicts.update(outcome.verdict for outcome in outcomes)
+        return sorted(outcomes, key=lambda outcome: outcome.line)
+
+    async def finish(self, name: str) -> None:
+        """Write into the history that a file of this name was imported, and what became of its rows."""
+        told = ", ".join(f"{self._verdicts[verdict]:,} {verdict}" for verdict in Verdict)
+        async with self._database.transaction() as session:
+            audit.note(session, self._actor, "imported", Product, f"{name}: {told}")
 
     async def _store(self, drafts: Sequence[Draft]) -> list[Outcome]:
         seen: Counter[bytes] = Counter()
@@ -320,7 +330,7 @@ def read_row(row: Row) -> Draft | Outcome:
     """The row's values, or why they cannot be accepted."""
     if row.problem:
         return Outcome(row.line, Verdict.REFUSED, row.problem)
-    problems = {column: NOT_UTF8 for column, text in row.cells.items() if not _is_unicode(text)}
+    problems = {column: NOT_UTF8 for column, text in row.cells.items() if SURROGATE.search(text)}
     if not problems:
         # Spaces around a number or a word are the habit of spreadsheets; a description keeps its own.
         cells = {
@@ -373,14 +383,6 @@ def _require_columns(columns: Sequence[str]) -> None:
             f"The columns do not fit: {'; '.join(problems)}. The first line must name the columns "
             f"{', '.join(REQUIRED)}, and may name {' and '.join(OPTIONAL)}."
         )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(draft: Draft, owner: UUID) -> tuple[UUID, str, str]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Index, Numeric, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from admin_app.audit import LABEL, called
 from admin_app.database import Base, Identified, Timestamped
 from admin_app.search_index import (
     SearchDocumentColumns,
@@ -36,12 +37,12 @@ LIVE = text("deleted_at IS NULL")
 class Product(Identified, Timestamped, Base):
     __tablename__ = "products"
 
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(255), info=LABEL)
     description: Mapped[str] = mapped_column(Text, default="", server_default="")
     price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
-    is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    deleted_at: Mapped[datetime | None]
+    is_active: Mapped[bool] = mapped_column(default=True, server_default="true", info=called("State"))
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), info=called("Owner"))
+    deleted_at: Mapped[datetime | None] = mapped_column(info=called("In the bin since"))
     """Since when it has been in the bin."""
     version: Mapped[int] = mapped_column(server_default="1")
 

@@ -132,12 +132,12 @@ BIN = Listing(
 )
 
 
-_WITH_OWNER = (
+_OWNED = (
     select(Product)
-    .where(_LIVE)
     .join(Product.owner)
     .options(contains_eager(Product.owner).load_only(User.email, User.name))
 )
+_WITH_OWNER = _OWNED.where(_LIVE)
 
 
 _ROWS: Rows = select(
@@ -171,6 +171,11 @@ class ProductRepository:
 
     async def get(self, product_id: UUID) -> Product | None:
         statement = _WITH_OWNER.where(Product.id == product_id)
+        return (await self._session.scalars(statement)).one_or_none()
+
+    async def get_in_bin(self, product_id: UUID) -> Product | None:
+        """If this actor may see it there."""
+        statement = _OWNED.where(Product.id == product_id, BIN.scope, in_bin_for(self._actor))
         return (await self._session.scalars(statement)).one_or_none()
 
     async def get_with_index_state(self, product_id: UUID) -> tuple[Product, int | None] | None:
@@ -254,6 +259,10 @@ class ProductRepository:
             execution_options={"synchronize_session": False},
         )
         return products
+
+    async def emails_of(self, ids: Collection[UUID]) -> dict[str, str]:
+        people = await self._session.execute(select(User.id, User.email).where(User.id.in_(ids)))
+        return {str(person.id): person.email for person in people}
 
     async def owner_emails(self, text: str, limit: int) -> list[str]:
         """Of people who own products, those whose e-mail has this text in it."""

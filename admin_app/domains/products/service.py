@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
+from admin_app.audit import UPDATED
 from admin_app.bulk.changes import GONE, NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.products import access
@@ -25,14 +27,18 @@ from admin_app.domains.products.events import (
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.repository import BIN, LISTING, ProductRepository, may_own
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
-from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.domains.users.repository import UserRepository
+from admin_app.errors import Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
+from admin_app.merging import Made, merge, require_version, state_at
 from admin_app.outbox import OutboxBus
+from admin_app.text import is_storable
 
 CHUNK = 500
 """The most products one event speaks of."""
 
+REVERTED = "reverted"
 DELETED, RESTORED, INDEXED = "deleted", "restored", "indexed"
 """What a change of many products can be besides an update of some fields."""
 
@@ -66,9 +72,15 @@ class ProductService:
         self._actor = actor
         self._products = ProductRepository(session, actor)
         self._events: EventBus = OutboxBus(session, actor)
+        self.kept: Sequence[Made] = ()
+        """What others changed since the version the last `update` was based on."""
 
-    async def create(self, data: ProductCreate, owner_id: UUID | None = None) -> Product:
+    async def create(
+        self, data: ProductCreate, owner_id: UUID | None = None, *, owner_email: str | None = None
+    ) -> Product:
         """The actor becomes the owner, unless a superuser names another."""
+        if owner_email:
+            owner_id = await self._person_named(owner_email)
         owner_id = owner_id or self._actor.id
         if owner_id is None:
             raise InvalidInput("Choose who owns this product.", {"owner": "Choose an owner."})
@@ -84,8 +96,7 @@ class ProductService:
         self._session.add_all(products)
         await self._flush()
         for product in products:
-            after = audit.snapshot(product)
-            audit.record(self._session, self._actor, "created", Product, product.id, after=after)
+            audit.record(self._session, self._actor, "created", product)
         for chunk in _chunks([product.id for product in products]):
             self._events.publish(ProductCreated(chunk))
         return products
@@ -105,6 +116,13 @@ class ProductService:
         product, indexed_version = found
         return ProductDetails(product, indexed_version is not None and indexed_version >= product.version)
 
+    async def get_in_bin(self, product_id: UUID) -> Product:
+        """The product in the bin. Raises NotFound, also for one this actor does not see there."""
+        product = await self._products.get_in_bin(product_id)
+        if product is None:
+            raise NotFound
+        return product
+
     async def get_changeable(self, product_id: UUID) -> Product:
         """The product, if this actor may change it; for forms. It is not locked."""
         self._require_writer()
@@ -112,6 +130,19 @@ class ProductService:
         if product is None or not access.may_change(self._actor, product):
             raise NotFound
         return product
+
+    async def at_version(self, product: Product, version: int) -> audit.Snapshot:
+        """How the product was. Raises Conflict for a version it never had, or of which nothing is known."""
+        return await state_at(self._session, product, version)
+
+    def may_revert(self, product: Product, name: str) -> bool:
+        """Whether this actor may give this field a value it had before."""
+        is_open = name in ProductUpdate.model_fields and access.may_change(self._actor, product)
+        return is_open and (name != "owner_id" or access.may_choose_owner(self._actor))
+
+    async def emails_of(self, ids: Collection[UUID]) -> dict[str, str]:
+        """id -> e-mail of people who own or owned products, as far as they are still here."""
+        return await self._products.emails_of(ids)
 
     async def list_all(self, limit: int = 100, offset: int = 0, active_only: bool = True) -> list[Product]:
         """Newest first."""
@@ -146,33 +177,45 @@ class ProductService:
         return await self._products.search_index(text, limit)
 
     async def update(
-        self, product_id: UUID, data: ProductUpdate, *, expected_version: int | None = None
+        self,
+        product_id: UUID,
+        data: ProductUpdate,
+        *,
+        owner_email: str | None = None,
+        expected_version: int | None = None,
     ) -> Product:
         """Change the given fields. The same values again change nothing and record nothing.
 
-        Raises Conflict when the product is no longer at `expected_version` and would really change.
+        A new owner can also be named by e-mail. What others changed since `expected_version` is kept.
+        Raises EditConflict for a field both changed.
         """
         product = await self._lock(product_id)
-        before = audit.snapshot(product)
         values = data.model_dump(exclude_unset=True)
-        if values.get("owner_id") not in {None, product.owner_id}:
-            await self._require_owner(values["owner_id"])
-        for name, value in values.items():
-            setattr(product, name, value)
-        after = audit.snapshot(product)
-        if after == before:
-            return product
-        _require_version(product, expected_version)
-        await self._flush()
-        audit.record(self._session, self._actor, "updated", Product, product.id, before=before, after=after)
-        fields = tuple(audit.diff(Product, before, after))
-        self._events.publish(ProductUpdated((product.id,), fields))
-        return product
+        if owner_email:
+            values["owner_id"] = await self._person_named(owner_email)
+        return await self._change(product, values, expected_version)
+
+    async def revert(
+        self, product_id: UUID, version: int, names: Collection[str], *, expected_version: int | None = None
+    ) -> Product:
+        """Give these fields the values they had at a version of the product.
+
+        Raises InvalidInput, whose fields are theirs, for a value that would be refused today, and Conflict
+        for a version the product never had; otherwise as `update`.
+        """
+        product = await self._lock(product_id)
+        past = await state_at(self._session, product, version)
+        try:
+            data = ProductUpdate.model_validate({name: past[name] for name in names if name in past})
+        except ValidationError as error:
+            raise InvalidInput.from_validation(error) from None
+        values = data.model_dump(exclude_unset=True)
+        return await self._change(product, values, expected_version, REVERTED, note=f"to version {version}")
 
     async def delete(self, product_id: UUID, *, expected_version: int | None = None) -> Product:
         """Put the product into the bin. Raises Conflict when it is no longer at `expected_version`."""
         product = await self._lock(product_id)
-        _require_version(product, expected_version)
+        require_version(product, expected_version)
         await self._put(product, DELETED, datetime.now(UTC))
         self._events.publish(ProductDeleted((product_id,)))
         return product
@@ -185,7 +228,7 @@ class ProductService:
         product = await self._lock(product_id, or_in_bin=True)
         if product.deleted_at is None:
             return product
-        _require_version(product, expected_version)
+        require_version(product, expected_version)
         await self._put(product, RESTORED, None)
         self._events.publish(ProductRestored((product_id,)))
         return product
@@ -198,9 +241,7 @@ class ProductService:
         if not access.may_purge(self._actor):
             raise Forbidden
         products = await self._products.purge(before, limit)
-        await audit.record_gone(
-            self._session, self._actor, "purged", {product.id: product for product in products}
-        )
+        await audit.record_gone(self._session, self._actor, "purged", products)
         return len(products)
 
     async def selection(self, query: ListQuery) -> Select[Any]:
@@ -239,8 +280,30 @@ class ProductService:
         before = audit.snapshot(product)
         product.deleted_at = deleted_at
         await self._session.flush()
-        after = audit.snapshot(product)
-        audit.record(self._session, self._actor, action, Product, product.id, before=before, after=after)
+        audit.record(self._session, self._actor, action, product, before)
+
+    async def _change(
+        self,
+        product: Product,
+        values: dict[str, Any],
+        expected_version: int | None,
+        action: str = UPDATED,
+        *,
+        note: str | None = None,
+    ) -> Product:
+        merged = await merge(self._session, product, values, expected_version)
+        values, self.kept = merged.values, merged.kept
+        if values.get("owner_id") not in {None, product.owner_id}:
+            await self._require_owner(values["owner_id"])
+        before = audit.snapshot(product)
+        for name, value in values.items():
+            setattr(product, name, value)
+        if audit.snapshot(product) == before:
+            return product
+        await self._flush()
+        changes = audit.record(self._session, self._actor, action, product, before, note=note)
+        self._events.publish(ProductUpdated((product.id,), tuple(changes)))
+        return product
 
     async def _lock(self, product_id: UUID, *, or_in_bin: bool = False) -> Product:
         self._require_writer()
@@ -248,6 +311,14 @@ class ProductService:
         if product is None:
             raise NotFound
         return product
+
+    async def _person_named(self, email: str) -> UUID:
+        """Raises InvalidInput when there is nobody."""
+        users = UserRepository(self._session, self._actor)
+        found = await users.ids_by_email([email]) if is_storable(email) else {}
+        if email.lower() not in found:
+            raise InvalidInput("There is no such owner.", {"owner": "Nobody here has this e-mail address."})
+        return found[email.lower()]
 
     def _require_writer(self) -> None:
         if not access.may_write(self._actor):
@@ -272,11 +343,6 @@ class ProductService:
 def _cannot_own() -> InvalidInput:
     reason = "Choose an active superuser or administrator."
     return InvalidInput("This person cannot own products.", {"owner": reason})
-
-
-def _require_version(product: Product, expected: int | None) -> None:
-    if expected is not None and product.version != expected:
-        raise Conflict("Somebody else changed this product after you opened it.")
 
 
 def _chunks(ids: list[UUID]) -> list[tuple[UUID, ...]]:

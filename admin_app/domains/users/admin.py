@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wtforms import Form, PasswordField, SelectField
 
 from admin_app.actor import Actor, Role
-from admin_app.admin.base_view import Column, ServiceView
+from admin_app.admin.base_view import Column, Saved, ServiceView
 from admin_app.domains.users import access, bulk
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import MIN_PASSWORD_LENGTH, UserCreate, UserUpdate
@@ -36,6 +36,7 @@ class UserAdmin(ServiceView, model=User):
     create_schema = UserCreate
     update_schema = UserUpdate
     actions = bulk.ACTIONS
+    has_history = True
     search_hint = "Name or e-mail"
     columns = (
         Column("email", "E-mail", "title"),
@@ -60,6 +61,7 @@ class UserAdmin(ServiceView, model=User):
         Column("id", "Id"),
     )
     form_columns = ("email", "name", "is_active", "must_change_password")
+    form_names = {"password_hash": PASSWORD}  # noqa: RUF012
     side_fields = ("role", "is_active", "must_change_password")
     form_args = {  # noqa: RUF012
         "email": {"label": "E-mail"},
@@ -84,9 +86,8 @@ class UserAdmin(ServiceView, model=User):
 
     async def update(
         self, session: AsyncSession, actor: Actor, row_id: UUID, values: Mapping[str, str], version: int
-    ) -> User:
-        given = _without_empty_password(values)
-        return await super().update(session, actor, row_id, given, version)  # type: ignore[no-any-return]
+    ) -> Saved:
+        return await super().update(session, actor, row_id, _without_empty_password(values), version)
 
     def form_fields(self, actor: Actor) -> tuple[str, ...]:
         return ("email", "name", "role", PASSWORD, "is_active", "must_change_password")

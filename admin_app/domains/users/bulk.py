@@ -16,7 +16,6 @@ from admin_app.domains.users.service import UserService
 class UserAction(BulkAction[NoParameters]):
     model = User
     service = UserService
-    title = "email"
 
     def may_run(self, actor: Actor) -> bool:
         return access.may_manage(actor)

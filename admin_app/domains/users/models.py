@@ -6,16 +6,16 @@ from sqlalchemy import CheckConstraint, Enum, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from admin_app.actor import Role
-from admin_app.audit import SECRET
+from admin_app.audit import LABEL, SECRET, called
 from admin_app.database import Base, Identified, Timestamped
 
 
 class User(Identified, Timestamped, Base):
     __tablename__ = "users"
 
-    email: Mapped[str] = mapped_column(String(254))
+    email: Mapped[str] = mapped_column(String(254), info=LABEL | called("E-mail"))
     name: Mapped[str] = mapped_column(String(255))
-    password_hash: Mapped[str] = mapped_column(String(255), info=SECRET)
+    password_hash: Mapped[str] = mapped_column(String(255), info=SECRET | called("Password"))
     role: Mapped[Role] = mapped_column(
         Enum(
             Role,
@@ -26,9 +26,11 @@ class User(Identified, Timestamped, Base):
             values_callable=lambda roles: [role.value for role in roles],
         )
     )
-    is_active: Mapped[bool] = mapped_column(default=True, server_default="true")
-    must_change_password: Mapped[bool] = mapped_column(default=False, server_default="false")
-    last_sign_in_at: Mapped[datetime | None]
+    is_active: Mapped[bool] = mapped_column(default=True, server_default="true", info=called("State"))
+    must_change_password: Mapped[bool] = mapped_column(
+        default=False, server_default="false", info=called("New password demanded")
+    )
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(info=called("Last sign-in"))
     version: Mapped[int] = mapped_column(server_default="1")
 
     __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit, preferences
 from admin_app.actor import Actor, Role
+from admin_app.audit import UPDATED
 from admin_app.bulk.changes import NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.users import access
@@ -22,6 +23,7 @@ from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, OwnPassword, Us
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
+from admin_app.merging import Made, merge, require_version
 from admin_app.outbox import OutboxBus
 from admin_app.preferences import Preferences
 from admin_app.security.passwords import UNUSABLE, hash_password, hashing_slot, verify_password
@@ -51,6 +53,8 @@ class UserService:
         self._actor = actor
         self._users = UserRepository(session, actor)
         self._events: EventBus = OutboxBus(session, actor)
+        self.kept: Sequence[Made] = ()
+        """What others changed since the version the last `update` was based on."""
 
     async def create(self, data: UserCreate) -> User:
         """Raises InvalidInput when the e-mail is taken, whatever its case."""
@@ -60,7 +64,7 @@ class UserService:
         user = User(**values, password_hash=password_hash)
         self._session.add(user)
         await self._flush()
-        audit.record(self._session, self._actor, "created", User, user.id, after=audit.snapshot(user))
+        audit.record(self._session, self._actor, "created", user)
         self._events.publish(UserCreated((user.id,)))
         return user
 
@@ -103,8 +107,8 @@ class UserService:
 
         A change of role, state or password, or demanding a new one, signs the person out everywhere.
 
-        Raises Conflict when the account is no longer at `expected_version` and would really change,
-        or when the last active superuser would be lost.
+        What others changed since `expected_version` is kept. Raises EditConflict for a field that both
+        changed, and Conflict when the last active superuser would be lost.
         """
         self._require_manager()
         values = data.model_dump(exclude_unset=True, exclude={"password"})
@@ -124,12 +128,11 @@ class UserService:
         self._require_manager()
         await self._users.take_turn()
         user = await self._lock(user_id)
-        _require_version(user, expected_version)
+        require_version(user, expected_version)
         await self._keep_a_superuser(user, is_kept=False)
-        before = audit.snapshot(user)
         await self._session.delete(user)
         await self._flush()
-        audit.record(self._session, self._actor, "deleted", User, user_id, before=before)
+        await audit.record_gone(self._session, self._actor, "deleted", [user])
         self._events.publish(UserDeleted((user_id,)))
         return user
 
@@ -196,7 +199,7 @@ class UserService:
             matches = await verify_password(password, user.password_hash if user else None)
         if user is None or not matches or not await self._users.note_sign_in(user):
             return None
-        audit.record(self._session, self._actor_for(user), "signed in", User, user.id)
+        audit.note(self._session, self._actor_for(user), "signed in", user)
         return user
 
     async def find_session(self, token: str, limits: SessionLimits, *, seconds: float = 0) -> SignedIn | None:
@@ -207,20 +210,19 @@ class UserService:
         return await self._users.find_session(token, limits, seconds)
 
     async def _change(self, user: User, values: dict[str, Any], expected_version: int | None) -> User:
+        merged = await merge(self._session, user, values, expected_version)
+        values, self.kept = merged.values, merged.kept
         before = audit.snapshot(user)
         still_superuser = values.get("role", user.role) is Role.SUPERUSER and values.get(
             "is_active", user.is_active
         )
-        if before == {**before, **_recorded(values)}:
+        if before == {**before, **{name: audit.plain(value) for name, value in values.items()}}:
             return user
-        _require_version(user, expected_version)
         await self._keep_a_superuser(user, is_kept=still_superuser)
         for name, value in values.items():
             setattr(user, name, value)
         await self._flush()
-        after = audit.snapshot(user)
-        fields = tuple(audit.diff(User, before, after))
-        audit.record(self._session, self._actor, "updated", User, user.id, before=before, after=after)
+        fields = tuple(audit.record(self._session, self._actor, UPDATED, user, before))
         self._events.publish(UserUpdated((user.id,), fields))
         is_required = "must_change_password" in fields and user.must_change_password
         if is_required or ENDS_SESSIONS.intersection(fields):
@@ -284,15 +286,6 @@ def _require_acceptable(password: str) -> None:
 
 def _refused(name: str, reason: str) -> InvalidInput:
     return InvalidInput("The password was not changed. Correct the marked field.", {name: reason})
-
-
-def _recorded(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.value if isinstance(value, Role) else value for name, value in values.items()}
-
-
-def _require_version(user: User, expected: int | None) -> None:
-    if expected is not None and user.version != expected:
-        raise Conflict("Somebody else changed this account after you opened it.")
 
 
 def _is_plausible(email: str, password: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, text
 
 from admin_app.actor import Actor, Role
+from admin_app.audit import AuditEntry
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.products import importing
@@ -36,6 +37,7 @@ from admin_app.domains.users.schemas import UserUpdate
 from admin_app.domains.users.service import UserService
 from admin_app.errors import InvalidInput
 from admin_app.security.passwords import UNUSABLE
+from tests.admin.rows import every
 from tests.conftest import Cast, MakeProduct, count
 
 HEADER = "name,description,price,is_active,owner_email"
@@ -550,6 +552,32 @@ def on_a_terminal(command: list[str], environs: dict[str, str]) -> tuple[int, st
         finally:
             os.close(ours)
     return process.returncode, shown.decode()
+
+
+async def test_a_run_is_an_entry_of_the_history_with_its_numbers(
+    settings: Settings, database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    path = write(tmp_path, f"Vase,,1,true,{ALICE}", f"Bowl,,1,true,{ALICE}", f"Cup,,-1,true,{ALICE}")
+    assert admin_app(settings, "import", "products", path).returncode == 1
+    assert admin_app(settings, "import", "products", path).returncode == 1
+    first, second = await every(database, AuditEntry, action="imported")
+    assert first.note == "products.csv: 2 created, 0 skipped, 1 refused"
+    assert second.note == "products.csv: 0 created, 2 skipped, 1 refused"
+    assert (first.actor_label, first.source, first.kind, first.row_id) == (
+        "system",
+        "import",
+        "product",
+        None,
+    )
+    assert (first.changes, first.version) == ({}, None)
+
+
+async def test_what_was_not_imported_is_no_entry(
+    settings: Settings, database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    path = write(tmp_path, header=HEADER)
+    assert admin_app(settings, "import", "products", path).returncode == 2
+    assert await every(database, AuditEntry, action="imported") == []
 
 
 async def test_on_a_terminal_there_is_a_progress_bar(

@@ -20,6 +20,7 @@ from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.models import User
 from admin_app.domains.users.service import UserService
 from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.merging import EditConflict
 from admin_app.outbox import Delivery, RecordedEvent
 from tests.conftest import Cast, MakeProduct, count
 from tests.crash.waiting import waits_or_ends
@@ -239,16 +240,16 @@ class TestOwner:
 
 
 class TestVersions:
-    async def test_a_change_of_an_old_version_is_a_conflict(
+    async def test_a_change_of_what_somebody_changed_since_is_a_conflict(
         self, cast: Cast, make_product: MakeProduct, products: Products, database: Database
     ) -> None:
         product = await make_product(cast.alice)
         async with products(cast.root) as service:
             await service.update(product.id, ProductUpdate(price=Decimal(5)), expected_version=1)
         before = await written(database)
-        with pytest.raises(Conflict):
+        with pytest.raises(EditConflict):
             async with products(cast.alice) as service:
-                await service.update(product.id, ProductUpdate(name="Mine"), expected_version=1)
+                await service.update(product.id, ProductUpdate(name="Mine", price=6), expected_version=1)
         with pytest.raises(Conflict):
             async with products(cast.alice) as service:
                 await service.delete(product.id, expected_version=1)
@@ -272,7 +273,7 @@ class TestVersions:
         product = await make_product(cast.alice, price=Decimal("1.50"), description="Heavy")
         before = await written(database)
         same = ProductUpdate(name=product.name, description="Heavy", price="1.5", is_active=True)
-        for expected_version in (None, 1, 99):
+        for expected_version in (None, 1):
             async with products(cast.alice) as service:
                 await service.update(product.id, same, expected_version=expected_version)
         assert await written(database) == before
@@ -289,7 +290,7 @@ class TestVersions:
                 await service.update(product.id, ProductUpdate(name=name), expected_version=1)
 
         outcomes = await asyncio.gather(rename("One"), rename("Two"), return_exceptions=True)
-        assert [type(outcome) for outcome in sorted(outcomes, key=str)].count(Conflict) == 1
+        assert [type(outcome) for outcome in sorted(outcomes, key=str)].count(EditConflict) == 1
         assert outcomes.count(None) == 1
         assert len(await entries(database, "updated", product.id)) == 1
 

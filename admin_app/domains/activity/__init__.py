@@ -1,0 +1,1 @@
+"""The history of everything, to be read: who did what, when and from where."""
