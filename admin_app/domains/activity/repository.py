@@ -149,11 +149,17 @@ def _people() -> Any:
     )
 
 
+def _operation_number() -> Any:
+    """Not by a join: of a day among many the planner expects one entry, and would join and sort them all."""
+    number = select(BulkOperation.number).where(BulkOperation.id == AuditEntry.operation_id)
+    return number.correlate(AuditEntry).scalar_subquery()
+
+
 ROWS: Rows = select(
     *AuditEntry.__table__.columns,
-    BulkOperation.number.label("operation_number"),
+    _operation_number().label("operation_number"),
     _people().label("people"),
-).outerjoin(BulkOperation, BulkOperation.id == AuditEntry.operation_id)
+)
 
 
 class ActivityRepository:
