@@ -11,9 +11,12 @@ MAX_TITLE_LENGTH = 80
 
 
 def flash(request: Request, message: str, level: Literal["success", "warning"] = "success") -> None:
-    # A new list: the session does not notice when one within it changes.
+    """The same is told once, however often a form was sent."""
+    told = {"category": level, "message": message}
     messages = request.session.get(KEY, [])
-    request.session[KEY] = [*messages, {"category": level, "message": message}]
+    if told not in messages:
+        # A new list: the session does not notice when one within it changes.
+        request.session[KEY] = [*messages, told]
 
 
 def flashed(request: Request) -> list[dict[str, Any]]:

@@ -393,6 +393,8 @@ async def test_a_create_form_sent_again_makes_one_product(
     first, second = await alice.post(CREATE, data=fields), await alice.post(CREATE, data=fields)
     assert first.status_code == second.status_code == 303
     assert first.headers["location"] == second.headers["location"]
+    page = parse(await alice.get(first.headers["location"]))
+    assert notices(page) == [f"Product “{fields['name']}” was created."]  # once, too
     [product] = await every(database, Product)
     assert len(await history(database, product.id)) == 1
     assert len(await every(database, RecordedEvent, name="ProductCreated")) == 1
