@@ -27,8 +27,8 @@ def called(name: str) -> dict[str, str]:
     return {"called": name}
 
 
-UPDATED = "updated"
-"""An action: some fields have other values. Other actions have words of their own."""
+UPDATED, REVERTED = "updated", "reverted"
+"""Actions: some fields have other values, or those they had before. Other actions have words of their own."""
 
 HIDDEN = "[hidden]"
 HOUSEKEEPING = frozenset({"id", "version", "created_at", "updated_at"})

@@ -58,11 +58,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Settled:
-    """What is to be saved of a form, and the fields left to others."""
+    """What is to be saved of a form: without the fields left to others."""
 
     values: Mapping[str, str]
     version: int
-    left: frozenset[str]
 
 
 def settled(view: ServiceView, posted: FormData, typed: Mapping[str, str]) -> Settled:
@@ -76,7 +75,7 @@ def settled(view: ServiceView, posted: FormData, typed: Mapping[str, str]) -> Se
         version = forms.version_of(posted, OPENED)
     else:
         left |= {name for name, whose in taken.items() if whose == THEIRS}
-    return Settled({name: text for name, text in typed.items() if name not in left}, version, frozenset(left))
+    return Settled({name: text for name, text in typed.items() if name not in left}, version)
 
 
 def require_secrets(view: ServiceView, posted: FormData, settled: Settled) -> None:

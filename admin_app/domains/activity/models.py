@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import DateTime, Index, text
 
-from admin_app.audit import AuditEntry, fields_of, kind_of
+from admin_app.audit import REVERTED, UPDATED, AuditEntry, fields_of, kind_of
 from admin_app.database import Base
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
@@ -25,7 +25,7 @@ PEOPLE = sorted(
 )
 """Fields whose values are ids of people."""
 
-CHANGES = ("updated", "reverted")
+CHANGES = (UPDATED, REVERTED)
 """What changes single fields: of a row that is new or gone, all of them are others."""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
-from admin_app.audit import UPDATED
+from admin_app.audit import REVERTED, UPDATED
 from admin_app.bulk.changes import GONE, NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.products import access
@@ -38,7 +38,6 @@ from admin_app.text import is_storable
 CHUNK = 500
 """The most products one event speaks of."""
 
-REVERTED = "reverted"
 DELETED, RESTORED, INDEXED = "deleted", "restored", "indexed"
 """What a change of many products can be besides an update of some fields."""
 
