@@ -381,6 +381,8 @@ class TestOverlap:
         ids = await make_products(database, cast.alice, 14)
         off = await operations.start(cast.alice, "deactivate", ids)
         cheap = await operations.start(cast.root, "set_price", ANVILS, {"price": "1"})
+        await operations.run(2)
+        assert [(await operations.get(one)).state for one in (off, cheap)] == [State.RUNNING] * 2
         other = BulkRunner(database, find_role, chunk=4)
         while any(await asyncio.gather(operations.runner.step(), other.step())):
             pass
