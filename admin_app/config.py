@@ -15,7 +15,10 @@ class ConfigurationError(Exception):
 
 
 class Settings(BaseSettings):
-    """An empty `database_url` or `redis_url` means: run a private server under `data_dir`."""
+    """An empty `database_url` or `redis_url` means: run a private server under `data_dir`.
+
+    An empty `storage_url` is a folder there, an empty `search_url` the search index in PostgreSQL.
+    """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -25,6 +28,12 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     public_url: str = ""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    storage_url: str = ""
+    storage_options: dict[str, SecretStr] = Field(default={}, repr=False)
+    cdn_url: str = ""
+    search_url: str = ""
+    search_key: SecretStr = SecretStr("")
+    search_synonyms: Path | None = None
     log_level: str = "INFO"
     database_pool_size: int = Field(default=10, ge=1, le=200)
     delivery_lease_seconds: float = Field(default=15, ge=0.1, le=3600)
@@ -48,6 +57,21 @@ class Settings(BaseSettings):
         if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"file", "s3", "gs", "az"}:
+            raise ValueError("must start with file://, s3://, gs:// or az://")
+        return value.rstrip("/")
+
+    @field_validator("search_url", "cdn_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
 
     @field_validator("secret_key")
     @classmethod
@@ -83,6 +107,17 @@ class Settings(BaseSettings):
         if self.database_url and not self.secret_key.get_secret_value():
             raise ValueError("SECRET_KEY must be set when DATABASE_URL is set")
         return self
+
+    @property
+    def files_url(self) -> str:
+        """Where files are kept, as a URL."""
+        return self.storage_url or (self.data_dir.resolve() / "media").as_uri()
+
+    @property
+    def cdn_origin(self) -> str:
+        """Scheme and host of the CDN, or ""."""
+        parts = urlsplit(self.cdn_url)
+        return f"{parts.scheme}://{parts.netloc}" if self.cdn_url else ""
 
     @property
     def is_https(self) -> bool:

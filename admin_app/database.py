@@ -1,7 +1,7 @@
 """The engine, the declarative base, the mixins every model shares, and the one way to open a transaction."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,8 @@ SERVER_SETTINGS = {
 
 
 QUERY_CANCELED = "57014"
+
+_DATABASE = "database"
 
 
 class Base(DeclarativeBase):
@@ -58,11 +60,16 @@ class Database:
     """One engine and its sessions.
 
     `session_info` is laid on every session: the place where the application hands the outbox its
-    table of event handlers without the database knowing any domain.
+    table of event handlers without the database knowing any domain. `on_close` ends what was laid there.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 10, session_info: Mapping[str, Any] | None = None
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        session_info: Mapping[str, Any] | None = None,
+        on_close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self.engine = create_async_engine(
             url,
@@ -73,12 +80,13 @@ class Database:
             connect_args={"server_settings": SERVER_SETTINGS},
         )
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
-        self._info = dict(session_info or {})
+        self.info = {**(session_info or {}), _DATABASE: self}
         self._sessions = self.sessionmaker()
+        self._on_close = on_close
 
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """A new session maker, for a library that reconfigures the one it is given."""
-        return async_sessionmaker(self.engine, expire_on_commit=False, info=self._info)
+        return async_sessionmaker(self.engine, expire_on_commit=False, info=self.info)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -93,7 +101,15 @@ class Database:
             yield session
 
     async def close(self) -> None:
+        for close in self._on_close:
+            await close()
         await self.engine.dispose()
+
+
+def beside(session: AsyncSession) -> AbstractAsyncContextManager[AsyncSession]:
+    """A transaction of its own, which is committed whatever becomes of the session's."""
+    database: Database = session.info[_DATABASE]
+    return database.transaction()
 
 
 async def limit_time(session: AsyncSession, seconds: float) -> None:

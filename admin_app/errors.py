@@ -5,7 +5,8 @@ AppError
 ├── Forbidden     403  this role may never do this
 ├── NotFound      404  no such row, or one this actor may not change
 ├── Conflict      409  the row is not what the actor last saw, or others depend on it
-└── TooSlow       503  the database was given a time for this, and it was not enough
+├── TooSlow       503  the database was given a time for this, and it was not enough
+└── Unavailable   503  something beside the database (file storage, search index) cannot be used just now
 """
 
 from collections.abc import Mapping
@@ -69,6 +70,12 @@ class TooSlow(AppError):
 
     def __init__(self, message: str = "This took too long, so it was stopped.") -> None:
         super().__init__(message)
+
+
+class Unavailable(AppError):
+    """Nobody is to blame who asked. A task that raises it is tried again until it is over."""
+
+    status = 503
 
 
 _SENTENCES = {

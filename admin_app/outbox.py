@@ -27,6 +27,7 @@ CHANNEL = "delivery"
 """PostgreSQL notifies here when deliveries were added (a trigger does it, see the first migration)."""
 
 MAX_BACKOFF_SECONDS = 300.0
+MAX_OUTAGE_PAUSE_SECONDS = 60.0
 
 
 class RecordedEvent(Identified, Base):
@@ -149,6 +150,20 @@ async def mark_failed(session: AsyncSession, delivery_id: UUID, error: Exception
         pause = min(2.0**delivery.tries, MAX_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
         values = {"next_try_at": func.now() + timedelta(seconds=pause)}
     await session.execute(update(Delivery).where(Delivery.id == delivery_id).values(values))
+
+
+async def postpone(session: AsyncSession, delivery_id: UUID, error: Exception) -> None:
+    """As `mark_failed` for what is not the task's fault: the try does not count, so it is never parked."""
+    delivery = await lock_open(session, delivery_id)
+    if delivery is None:
+        return
+    waited = select(func.extract("epoch", func.now() - Delivery.created_at)).where(Delivery.id == delivery_id)
+    longest = min(max(float(await session.scalar(waited) or 0) / 4, 2.0), MAX_OUTAGE_PAUSE_SECONDS)
+    pause = longest * random.uniform(0.5, 1.0)  # noqa: S311
+    delivery.last_error = describe(error)
+    delivery.tries = max(delivery.tries - 1, 0)
+    await session.flush()
+    await lease(session, [delivery_id], pause)
 
 
 def describe(error: Exception) -> str:

@@ -14,6 +14,7 @@ from admin_app.bulk.runner import BulkRunner
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains import CHORES, TASKS, find_role, open_database
+from admin_app.errors import Unavailable
 from admin_app.events import Tasks
 from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
 from admin_app.upkeep import Upkeep
@@ -36,7 +37,8 @@ class Deliverer:
     async def deliver(self, delivery_id: UUID, tries: int) -> None:
         """`tries` as handed over. Nothing to do is not an error.
 
-        A task that raises is kept with its reason and tried again later.
+        A task that raises is kept with its reason and tried again later; as long as it says Unavailable,
+        without end.
         """
         async with self._database.transaction() as session:
             started = await outbox.begin_try(
@@ -51,6 +53,10 @@ class Deliverer:
         try:
             async with asyncio.timeout(TASK_TIMEOUT_SECONDS):
                 await self._run(delivery_id)
+        except Unavailable as error:
+            logger.warning("delivery %s waits: %s", delivery_id, error.message)
+            async with self._database.transaction() as session:
+                await outbox.postpone(session, delivery_id, error)
         except Exception as error:
             # The edge of the worker: whatever a task raises is recorded, and the next delivery goes on.
             logger.exception("delivery %s failed", delivery_id)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from admin_app.config import Settings
 from admin_app.embedded import embedded_servers
-from bench import bulk, data, history, measure, report
+from bench import bulk, data, history, images, measure, report
 from bench.recording import record
 
 
@@ -36,6 +36,8 @@ def main() -> None:
         operation = asyncio.run(bulk.measure(url, settings.redis_url, recordings[url].token, size))
         console.print("Pages of the history, and what a save takes without it.", style="dim")
         past = history.measure(sizes[min(sizes)], options.entries, options.rounds)
+    console.print("Photographs, one at a time and many at once.", style="dim")
+    photographs = images.measure()
     measured = {size: found[url] for size, url in sizes.items()}
     for size, item in measured.items():
         console.print(report.pages(size, item))
@@ -47,10 +49,12 @@ def main() -> None:
         console.print(report.pages(entries, item, "entries of history"))
     console.print(report.growth(past.pages, "entries of history"))
     console.print(report.saves(past.saves))
+    console.print(images.table(photographs))
     for name, status in (recordings[url].refused | past.refused).items():
         console.print(f"NOT MEASURED: {name}, answered {status}", style="bold red")
     missed = report.number_missed(measured) + report.number_missed(past.pages)
     missed += report.bulk_missed(operation) + report.saves_missed(past.saves)
+    missed += images.missed(photographs)
     console.print(f"{missed} goals are missed, each marked with !" if missed else "Every goal is met.")
 
 

@@ -18,6 +18,7 @@ WEB = ("starlette", "sqladmin", "wtforms", "fastapi", "uvicorn", "jinja2")
 QUEUE = ("saq", "redis")
 SQL = ("sqlalchemy", "asyncpg")
 STORAGE = ("obstore", "boto3")
+IMAGES = ("PIL",)
 COMMAND_LINE = ("typer", "rich")
 SESSION = ("sqlalchemy.ext", "sqlalchemy.orm.Session")
 
@@ -37,6 +38,9 @@ RULES = (
     Rule("filters", "text", (*WEB, *QUEUE)),
     Rule("keyset", "text", (*WEB, *QUEUE)),
     Rule("queue", "", (*WEB, *SQL)),
+    Rule("storage", "errors", (*WEB, *QUEUE, *SQL, *IMAGES)),
+    Rule("images.conversion", "", (*WEB, *QUEUE, *SQL, *STORAGE)),
+    Rule("images.*", "images.containers", (*WEB, *QUEUE, *SQL, *STORAGE, *IMAGES)),
     # Tables and queries of no domain; each other only downwards.
     Rule("audit", "actor database", (*WEB, *QUEUE)),
     Rule("outbox", "actor database events", (*WEB, *QUEUE)),
@@ -115,7 +119,7 @@ RULES = (
         "actor audit bulk.* config database events outbox preferences submissions upkeep "
         "security.* domains.*",
     ),
-    Rule("worker", "bulk.runner config database domains events outbox queue upkeep", WEB),
+    Rule("worker", "bulk.runner config database domains errors events outbox queue upkeep", WEB),
     Rule(
         "admin.site",
         "actor config database errors admin admin.* domains.*.admin",
@@ -155,6 +159,7 @@ RULES = (
 PACKAGES_WITHOUT_CODE = {
     "",
     "bulk",
+    "images",
     "security",
     "domains.activity",
     "domains.products",
@@ -225,6 +230,16 @@ def test_a_module_stays_away_from_the_libraries_its_rule_forbids(name: str) -> N
         for library in rule.never
         if any(imported == library or imported.startswith(f"{library}.") for imported in used)
     } == set()
+
+
+@pytest.mark.parametrize(
+    ("libraries", "module"), [(STORAGE, "storage"), (IMAGES, "images.conversion")], ids=["storage", "images"]
+)
+def test_a_library_is_used_in_one_place(libraries: tuple[str, ...], module: str) -> None:
+    used_by = {
+        name for name in MODULES if any(imported.split(".")[0] in libraries for imported in imports_of(name))
+    }
+    assert used_by == {module}
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES_WITHOUT_CODE))

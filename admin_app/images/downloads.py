@@ -1,0 +1,115 @@
+"""Downloads from addresses that people type: from public hosts only, and only so much and so long."""
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+import httpx
+from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
+
+MAX_BYTES = 20 * 1024 * 1024
+MAX_REDIRECTS = 5
+MAX_ADDRESS_LENGTH = 2000
+TIMEOUT_SECONDS = 10
+"""From the first redirect's name to the last byte."""
+RESOLVE_SECONDS = 3
+
+_HEADERS = {"User-Agent": "admin-app", "Accept": "image/*", "Accept-Encoding": "identity"}
+
+# Through these IPv4 hosts are reached by an IPv6 address that holds theirs (RFC 6052, RFC 8215).
+_TRANSLATED, _TRANSLATED_LOCALLY = IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")
+
+_NO_ADDRESS = "This is no address of an image on the web."
+_NOT_PUBLIC = "This address does not lead to the public internet. Give one that everybody can open."
+
+
+class DownloadFailed(Exception):
+    """`reason` is a sentence for whoever gave the address."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def download(url: str) -> bytes:
+    """Whatever is there, unchecked. Raises DownloadFailed."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), _client() as client:
+            for _ in range(1 + MAX_REDIRECTS):
+                await require_public(url)
+                client.cookies.clear()
+                async with client.stream("GET", url) as response:
+                    if response.next_request is None:
+                        return await _content(response)
+                    url = str(response.next_request.url)
+    except TimeoutError:
+        raise DownloadFailed(f"The download took longer than {TIMEOUT_SECONDS} seconds.") from None
+    except SSRFProtectionError as error:
+        raise DownloadFailed(_NOT_PUBLIC) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DownloadFailed("The server at this address could not be reached, or broke off.") from error
+    raise DownloadFailed(f"This address leads on to another one more than {MAX_REDIRECTS} times.")
+
+
+async def require_public(url: str) -> None:
+    """Raises DownloadFailed for what `download` would refuse without asking anybody but the name servers."""
+    if len(url) > MAX_ADDRESS_LENGTH:
+        raise DownloadFailed(f"This address is longer than {MAX_ADDRESS_LENGTH:,} characters.")
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise DownloadFailed(_NO_ADDRESS) from error
+    if parts.scheme not in {"http", "https"} or not parts.host:
+        raise DownloadFailed("Give an address that begins with http:// or https://.")
+    if not 0 < (parts.port or 80) < 65536:
+        raise DownloadFailed(_NO_ADDRESS)
+    if parts.userinfo:
+        raise DownloadFailed("Give an address without a name and password in it.")
+    if not all(_is_public(address) for address in await _resolve(parts)):
+        raise DownloadFailed(_NOT_PUBLIC)
+
+
+async def _resolve(url: httpx.URL) -> set[IPv4Address | IPv6Address]:
+    host = url.raw_host.decode()
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
+        raise DownloadFailed(f"No server called {url.host} can be found.") from error
+    return {ip_address(address[0]) for *_, address in found}
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Stricter than `is_global`, which lets multicast and some ways around to private hosts pass."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _is_public(address.ipv4_mapped)
+        if address in _TRANSLATED:
+            return _is_public(IPv4Address(address.packed[-4:]))
+        if address.sixtofour or address.teredo or address in _TRANSLATED_LOCALLY or address.is_site_local:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def _client() -> httpx.AsyncClient:
+    """Connects to the very address it has checked, so that a name cannot mean another one a moment later."""
+    client = httpx.AsyncClient(headers=_HEADERS, timeout=TIMEOUT_SECONDS, trust_env=False)
+    # Not by httpx-secure's own check, which is the laxer one.
+    return httpx_ssrf_protection(
+        client,
+        check_globally_reachable=False,
+        custom_validator=lambda _host, address, _port: _is_public(address),
+    )
+
+
+async def _content(response: httpx.Response) -> bytes:
+    if response.status_code != 200:
+        raise DownloadFailed(f"The server at this address answered with status {response.status_code}.")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise DownloadFailed("The server at this address sends the image compressed once more.")
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise DownloadFailed(f"This file has more than {MAX_BYTES // 1024 // 1024} MB.")
+    return bytes(content)

@@ -1,0 +1,148 @@
+"""Files in object storage, by URL: a local folder, S3, Google Cloud Storage or Azure.
+
+Names are paths such as `products/0197.../480.webp`, without a leading slash.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Protocol
+from urllib.parse import quote
+from uuid import uuid4
+
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from admin_app.errors import Unavailable
+
+STORAGE = "storage"
+"""Under this key of its `info` every session carries the storage."""
+
+TIMEOUT_SECONDS = 30
+"""Of a whole call, with what it repeats."""
+
+_CLIENT = {"connect_timeout": timedelta(seconds=2), "timeout": timedelta(seconds=20)}
+_OF_THE_CLIENT = {
+    *("allow_http", "allow_invalid_certificates", "root_certificate", "proxy_url", "proxy_excludes"),
+    *("connect_timeout", "read_timeout", "timeout", "user_agent"),
+}
+"""Which options are about connections; all others are about the store."""
+_RETRIES = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=5),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
+}
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""In the answer of a store that is not the right one at all."""
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+class _Session(Protocol):
+    @property
+    def info(self) -> Any: ...  # SQLAlchemy: a dictionary of whatever was put there
+
+
+def storage_of(session: _Session) -> "Storage":
+    storage: Storage = session.info[STORAGE]
+    return storage
+
+
+class Storage:
+    """Whatever keeps it from working (an outage, a slow answer, refused credentials) raises Unavailable.
+
+    A name that is no path (`../x`, `a//b`, control characters) is not there, and raises ValueError if it is
+    to be written.
+    """
+
+    def __init__(
+        self, url: str, options: Mapping[str, str] = MappingProxyType({}), cdn_url: str = ""
+    ) -> None:
+        """`options` as obstore calls them; what is missing comes from AWS_*, GOOGLE_* or AZURE_* variables.
+
+        Connects to nothing, and makes no folder; raises ValueError for an option that does not exist.
+        """
+        self._url = url
+        self._cdn_url = cdn_url
+        self._is_local = url.startswith("file:")
+        self._remote = None if self._is_local else _connect(url, options)
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        return self._remote or from_url(self._url, mkdir=True)
+
+    async def put(self, name: str, content: bytes, media_type: str) -> None:
+        """Never half of it. Caches may keep it for good, so other content needs another name."""
+        # A folder has no room for attributes; whoever serves from it knows them.
+        attributes = None if self._is_local else {"Content-Type": media_type, "Cache-Control": _FOREVER}
+        async with _reachable():
+            await self._store.put_async(name, content, attributes=attributes)
+
+    async def get(self, name: str) -> bytes | None:
+        """None: not there."""
+        async with _reachable():
+            try:
+                found = await self._store.get_async(name)
+                return bytes(await found.bytes_async())
+            except ValueError:
+                return None
+            except FileNotFoundError as error:
+                if any(answer in str(error) for answer in _NO_BUCKET):
+                    raise
+                return None
+
+    async def delete(self, name: str) -> None:
+        """Not being there is no error."""
+        async with _reachable():
+            try:
+                await self._store.delete_async(name)
+            except (FileNotFoundError, ValueError, TypeError):  # TypeError: the name is no path
+                return
+
+    async def delete_all(self, prefix: str) -> None:
+        """All below this folder. Nothing being there is no error."""
+        if not prefix.strip("/"):
+            raise ValueError("nothing deletes the whole storage")
+        async with _reachable():
+            async for batch in self._store.list(prefix):
+                await asyncio.gather(*(self.delete(found["path"]) for found in batch))
+
+    def public_url(self, name: str) -> str | None:
+        """Where everybody may read it; None without a CDN."""
+        return f"{self._cdn_url}/{quote(name)}" if self._cdn_url else None
+
+    async def check(self) -> None:
+        """Whether files can be written, read and deleted."""
+        name = f"check-{uuid4()}"
+        await self.put(name, b"check", "text/plain")
+        read = await self.get(name)
+        await self.delete(name)
+        if read != b"check":
+            raise Unavailable("The file storage does not give back what was written to it.")
+
+
+def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
+    client: dict[str, Any] = {
+        **_CLIENT,
+        "allow_http": any(value.startswith("http://") for value in options.values()),
+        **{name: value for name, value in options.items() if name in _OF_THE_CLIENT},
+    }
+    config: Any = {name: value for name, value in options.items() if name not in client}
+    connect: Any = from_url  # its types depend on the URL
+    try:
+        store: ObjectStore = connect(url, config=config, client_options=client, retry_config=_RETRIES)
+    except (BaseError, ValueError) as error:
+        raise ValueError(f"STORAGE_URL or STORAGE_OPTIONS: {str(error).splitlines()[0]}") from error
+    return store
+
+
+@asynccontextmanager
+async def _reachable() -> AsyncIterator[None]:
+    """Raises Unavailable instead of whatever the store raises."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            yield
+    except (BaseError, OSError) as error:  # TimeoutError is an OSError
+        raise Unavailable("The file storage cannot be reached just now. Try again in a moment.") from error
