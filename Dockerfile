@@ -9,7 +9,8 @@ COPY admin_app ./admin_app
 RUN /opt/admin-app/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
-RUN useradd --system --create-home --home-dir /var/lib/admin-app admin-app
+RUN useradd --system --create-home --home-dir /var/lib/admin-app admin-app \
+    && install --directory --owner=admin-app /var/lib/admin-app/media
 COPY --from=build /opt/admin-app /opt/admin-app
 ENV PATH=/opt/admin-app/bin:$PATH PYTHONUNBUFFERED=1 DATA_DIR=/var/lib/admin-app/data
 WORKDIR /var/lib/admin-app

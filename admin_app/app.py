@@ -30,9 +30,12 @@ class Website(Starlette):
     """Starlette, with the security headers outside everything, its own error handler included."""
 
     is_https = False
+    image_origin = ""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeadersMiddleware(super().build_middleware_stack(), is_https=self.is_https)
+        return SecurityHeadersMiddleware(
+            super().build_middleware_stack(), is_https=self.is_https, image_origin=self.image_origin
+        )
 
 
 def create_app(settings: Settings) -> Website:
@@ -70,11 +73,13 @@ def create_app(settings: Settings) -> Website:
                 BodyLimitMiddleware,
                 anonymous_paths={f"{BASE_URL}/login"},
                 selection_paths={f"{BASE_URL}/{view.identity}/bulk" for view in VIEWS},
+                upload_prefixes=[f"{BASE_URL}/{view.identity}/images" for view in VIEWS if view.images],
             ),
             Middleware(CrossSiteMiddleware, public_origin=settings.public_url),
         ],
     )
     app.is_https = settings.is_https
+    app.image_origin = settings.cdn_origin
     app.state.database = database
     site = AppAdmin(app, database, settings)
     return app

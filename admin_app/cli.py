@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 from typer.core import TyperGroup
 
-from admin_app import cli_data, lifeline
+from admin_app import cli_data, cli_search, lifeline
 from admin_app.config import ConfigurationError, Settings
 from admin_app.installation import DataDir, configured, installation
 
@@ -44,8 +44,8 @@ app = typer.Typer(cls=Sentences, no_args_is_help=True, add_completion=False, pre
 def _log(settings: Settings, name: str) -> None:
     logging.basicConfig(level=settings.log_level, format=f"{name}: %(levelname)s %(name)s: %(message)s")
     if settings.log_level == "INFO":
-        # They announce each start and stop at length; SAQ with all it knows of its connection.
-        for chatty in ("uvicorn", "saq"):
+        # They announce each start, stop and request at length; SAQ with all it knows of its connection.
+        for chatty in ("uvicorn", "saq", "httpx", "httpx2"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
@@ -171,4 +171,5 @@ async def _create_superuser(settings: Settings, email: str, name: str, password:
 
 
 app.add_typer(cli_data.imports, name="import")
+app.add_typer(cli_search.search, name="search")
 app.command()(cli_data.seed)

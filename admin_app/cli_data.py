@@ -69,7 +69,7 @@ async def _import(
     task = ProductImport(database, create_owners=create_owners)
     size = products.size_bytes()
     try:
-        with _first_signal() as stopped, _progress() as progress:
+        with _first_signal() as stopped, progress_bar() as progress:
             bar = progress.add_task("Importing", total=size)
             for chunk in chunks(products):
                 outcomes = await task.take(chunk)
@@ -97,17 +97,17 @@ async def _import(
 def _summary(done: Counter[str], owners: int) -> str:
     skipped = done["skipped"] + done["differs"]
     sentences = [
-        f"{_count(done.total(), 'row')}: {done['created']:,} created, {skipped:,} skipped, "
+        f"{count_of(done.total(), 'row')}: {done['created']:,} created, {skipped:,} skipped, "
         f"{done['refused']:,} refused."
     ]
     if owners:
-        sentences.append(f"{_count(owners, 'owner')} created.")
+        sentences.append(f"{count_of(owners, 'owner')} created.")
     if done["differs"]:
         sentences.append(f"Another price or state here: {done['differs']:,} of the skipped (see --report).")
     return "\n".join(sentences)
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -123,7 +123,7 @@ def seed(
     async def add(settings: Settings) -> None:
         database = open_database(settings)
         try:
-            with _progress() as progress:
+            with progress_bar() as progress:
                 bar = progress.add_task("Adding", total=products)
                 async for done in demo.seed(database, products=products, owners=owners):
                     progress.update(bar, completed=done)
@@ -133,11 +133,11 @@ def seed(
     with installation(data_dir) as settings:
         require_schema(settings, is_private=not configured(data_dir).database_url)
         asyncio.run(add(settings))
-    typer.echo(f"{_count(products, 'product')} added.")
+    typer.echo(f"{count_of(products, 'product')} added.")
 
 
 @contextmanager
-def _progress() -> Iterator["Progress"]:
+def progress_bar() -> Iterator["Progress"]:
     """A bar on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -19,6 +19,7 @@ from admin_app import migrations
 from admin_app.config import ConfigurationError, Settings
 from admin_app.embedded import embedded_servers
 from admin_app.outbox import describe
+from admin_app.search_meilisearch import MeilisearchEngine
 
 MIN_POSTGRESQL = 180000
 EXTENSIONS = ("pg_trgm", "unaccent")
@@ -43,6 +44,7 @@ def examine(configured: Settings) -> Iterator[Check]:
             yield _attempt("data directory", lambda: _data_directory(settings))
             yield from _database(settings, is_embedded=not configured.database_url)
             yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
+            yield _attempt("search", lambda: asyncio.run(_search(settings)))
     except ConfigurationError as error:
         yield Check("servers", str(error), is_ok=False)
 
@@ -121,6 +123,17 @@ def _queue(settings: Settings, *, is_embedded: bool) -> Check:
     number = facts.get("valkey_version", facts.get("redis_version"))
     place = "embedded" if is_embedded else f"external, {masked(settings.redis_url)}"
     return Check("queue", f"{name} {number} ({place})")
+
+
+async def _search(settings: Settings) -> Check:
+    if not settings.search_url:
+        return Check("search", "in PostgreSQL")
+    engine = MeilisearchEngine(settings.search_url, settings.search_key.get_secret_value())
+    try:
+        number = await engine.version()
+        return Check("search", f"Meilisearch {number} (external, {masked(settings.search_url)})")
+    finally:
+        await engine.close()
 
 
 def masked(url: str) -> str:

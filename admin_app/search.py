@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, Text, and_, func, lit
 
 MAX_WORDS = 10
 SHORT = 2
+EXACT_SCORE = 0.7
 LETTERS_AND_DIGITS = {"Lu", "Ll", "Lt", "Lo", "Nd"}
 QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"'))
 """Phones type these on their own."""
@@ -17,6 +18,10 @@ IDEOGRAPHS = "\u2e80"
 WORD_START = r"""(^|[ \t\n\u00a0!"#$%&'()*+,./:;<=>?@\[\\\]^_`{|}~-])"""
 """Spelled out: for [^[:alnum:]], or a character above U+07FF, pg_trgm would not use its index.
 Most other punctuation plain_text makes ASCII."""
+
+
+class ExactOnly(list[tuple[Any, float]]):
+    """What a search found without the ranked index: rows with all words as they were typed, newest first."""
 
 
 def plain(text: Any) -> ColumnElement[str]:

@@ -1,35 +1,21 @@
-"""The ranked, typo-tolerant index: what it is asked, and the PostgreSQL one, which the worker maintains."""
+"""The ranked, typo-tolerant index: what it is asked, wherever it is kept, and how far a rebuild of it is."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    Uuid,
-    bindparam,
-    column,
-    delete,
-    func,
-    literal,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import TSVECTOR, insert
+from sqlalchemy import Text, func
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from admin_app.database import Base
+
+SEARCH = "search_engine"
+"""The key under which a session carries the engine, where it is not PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -57,144 +43,82 @@ class Hit:
     score: float
 
 
-class SearchIndex(Protocol):
-    """Eventually complete: rows appear in it when the worker has seen their event."""
+class Known(NamedTuple):
+    """Which state of a row the index has. Without a digest it is not known what the words were."""
 
-    async def upsert(self, documents: Sequence[SearchDocument]) -> None: ...
+    version: int
+    digest: bytes | None
+
+
+class SearchIndex(Protocol):
+    """Eventually complete: rows appear in it when the worker has seen their event.
+
+    Everything raises Unavailable while the index cannot be reached.
+    """
+
+    async def upsert(self, documents: Sequence[SearchDocument], *, anew: bool = False) -> None:
+        """`anew`: also those that the index believes to have."""
 
     async def remove(self, ids: Iterable[UUID]) -> None: ...
 
     async def search(self, text: str, *, limit: int) -> list[Hit]:
         """Best first. Tolerates typing errors, missing accents, swapped and unfinished words."""
 
+    async def is_empty(self) -> bool: ...
 
-class SearchDocumentColumns:
-    """The table of documents a PostgresSearchIndex works on; a domain declares its own from it.
+    async def known(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
+        """Of these rows, those the index has."""
 
-    `vector` holds the words of everything, and those of the title once more with a "=" before them.
-    """
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    version: Mapped[int]
-    title: Mapped[str] = mapped_column(Text(collation="C"))
-    vector: Mapped[str] = mapped_column(TSVECTOR)
-    digest: Mapped[bytes | None]
-    """By which a document is known to say what it says already: finding its words anew is what costs."""
-    indexed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    def ids(self, limit: int) -> AsyncIterator[Sequence[UUID]]:
+        """Everything in the index, so many at a time."""
 
 
-class SearchWordColumns:
-    """The table of all words it corrects towards. None is ever taken out: one too many finds nothing."""
+class SearchEngine(Protocol):
+    """Where an index is kept, and beside it the successor that a rebuild fills."""
 
-    word: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    target: str
+    """By which a rebuild knows that it goes on where it began. Holds no secret."""
+
+    is_in_database: bool
+    """Then taking over is part of the transaction, and the versions can be joined to the rows."""
+
+    def index(self, session: AsyncSession) -> SearchIndex: ...
+
+    def successor(self, session: AsyncSession) -> SearchIndex: ...
+
+    async def set_up(self) -> str:
+        """Settings and synonyms. Returns a sentence on what was done."""
+
+    async def begin(self, session: AsyncSession) -> None:
+        """Make an empty successor, in place of one that may be there."""
+
+    async def complete(self, session: AsyncSession) -> None:
+        """Whatever takes long once everything is in the successor; it is written to meanwhile."""
+
+    async def take_over(self, session: AsyncSession) -> None:
+        """The successor becomes the index. Nobody writes meanwhile; searches go on."""
+
+    async def tidy_up(self) -> None:
+        """Remove what the index was, after the change-over was committed."""
+
+    async def close(self) -> None: ...
 
 
-NO_PENDING = {"fastupdate": "off"}
-"""Entries not yet sorted in are read by every search: hundreds of milliseconds after an import."""
+class SearchRebuild(Base):
+    """A rebuild that has not ended. While it is here, changes are written to the successor too."""
+
+    __tablename__ = "search_rebuild"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    target: Mapped[str] = mapped_column(Text)
+    after: Mapped[UUID | None]
+    """The last row that is in the successor; rows are taken in the order of their ids."""
+    done: Mapped[int] = mapped_column(server_default="0")
+    is_taking_over: Mapped[bool] = mapped_column(server_default="false")
+    """Set before a change-over that no transaction covers: of one cut short nobody knows how far it got."""
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-def document_indexes(table: str) -> tuple[Index, Index]:
-    return (
-        Index(f"ix_{table}_vector", "vector", postgresql_using="gin", postgresql_with=NO_PENDING),
-        Index(f"ix_{table}_title", "title"),
-    )
-
-
-def word_indexes(table: str) -> tuple[Index]:
-    deletions = text("search_deletions(word)")
-    return (Index(f"ix_{table}_deletions", deletions, postgresql_using="gin", postgresql_with=NO_PENDING),)
-
-
-class PostgresSearchIndex:
-    """Looks for titles that begin so, then for all words, then for words that are spelled nearly so.
-
-    How, stands in SQL: `function` in the migrations, which takes one statement and a bounded time.
-    """
-
-    def __init__(
-        self, session: AsyncSession, documents: type[Base], words: type[Base], function: str
-    ) -> None:
-        self._session = session
-        self._documents: Any = documents  # a Base with SearchDocumentColumns
-        self._words: Any = words  # a Base with SearchWordColumns
-        self._function = function
-
-    async def upsert(self, documents: Sequence[SearchDocument]) -> None:
-        known = await self._raise_versions(documents)
-        documents = [document for document in documents if document.id not in known]
-        if not documents:
-            return
-        table = self._documents
-        title, rest = bindparam("p_title", type_=Text()), bindparam("p_rest", type_=Text())
-        statement = insert(table).values(
-            id=bindparam("p_id"),
-            version=bindparam("p_version"),
-            title=func.search_title(title),
-            vector=func.search_vector(title, rest),
-            digest=bindparam("p_digest"),
-            indexed_at=func.now(),
-        )
-        new = statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=[table.id],
-            set_={name: new[name] for name in ("version", "title", "vector", "digest", "indexed_at")},
-            where=table.version <= new.version,
-        )
-        values = [
-            {
-                "p_id": document.id,
-                "p_version": document.version,
-                "p_title": document.title,
-                "p_rest": f"{document.keywords} {document.body}",
-                "p_digest": document.digest,
-            }
-            for document in documents
-        ]
-        connection = await self._session.connection()
-        await connection.execute(statement, values)
-        await self._learn_words([document.id for document in documents])
-
-    async def _raise_versions(self, documents: Sequence[SearchDocument]) -> set[UUID]:
-        """Of those whose words are as they were; what changed is something else of their rows."""
-        table = self._documents.__table__
-        new = (
-            func.unnest(
-                literal([document.id for document in documents], ARRAY(Uuid())),
-                literal([document.version for document in documents], ARRAY(Integer())),
-                literal([document.digest for document in documents], ARRAY(LargeBinary())),
-            )
-            .table_valued("id", "version", "digest")
-            .render_derived("new")
-        )
-        statement = (
-            update(table)
-            .where(table.c.id == new.c.id, table.c.digest == new.c.digest, table.c.version <= new.c.version)
-            .values(version=new.c.version, indexed_at=func.now())
-            .returning(table.c.id)
-        )
-        return set(await self._session.scalars(statement))
-
-    async def remove(self, ids: Iterable[UUID]) -> None:
-        if not (ids := list(ids)):
-            return
-        await self._session.execute(delete(self._documents).where(self._documents.id.in_(ids)))
-
-    async def search(self, text: str, *, limit: int) -> list[Hit]:
-        storable = text.replace("\0", " ").encode(errors="ignore").decode()
-        found = getattr(func, self._function)(literal(storable, Text()), limit)
-        hits = found.table_valued(column("id", Uuid()), column("score", Float()))
-        rows = await self._session.execute(select(hits.c.id, hits.c.score))
-        return [Hit(row.id, row.score) for row in rows]
-
-    async def _learn_words(self, ids: Sequence[UUID]) -> None:
-        """In their order, so that two that learn the same new words cannot wait for each other."""
-        documents, words = self._documents, self._words
-        lexemes = func.unnest(func.tsvector_to_array(documents.vector)).label("lexeme")
-        lexeme = select(lexemes).where(documents.id.in_(ids)).subquery().c.lexeme
-        new = (
-            select(lexeme)
-            .where(func.search_is_spelled(lexeme), ~select(words.word).where(words.word == lexeme).exists())
-            .distinct()
-            .order_by(lexeme)
-        )
-        await self._session.execute(insert(words).from_select(["word"], new).on_conflict_do_nothing())
+def storable(text: str) -> str:
+    """The text without what neither PostgreSQL nor JSON can carry."""
+    return text.replace("\0", " ").encode(errors="ignore").decode()

@@ -43,6 +43,11 @@ Line = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
     AfterValidator(_printable),
 ]
+Caption = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=300),
+    AfterValidator(_printable),
+]
 Paragraphs = Annotated[
     str,
     StringConstraints(max_length=MAX_DESCRIPTION_LENGTH),

@@ -4,6 +4,7 @@ Alice owns, Bob is another administrator, Sam is support, Root is a superuser, a
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ from admin_app.domains.users.schemas import UserCreate
 from admin_app.domains.users.service import UserService
 from admin_app.embedded import embedded_servers
 from admin_app.security import passwords, sessions
+
+# A setting of the machine must not decide what is tested, nor what is emptied.
+for name in Settings.model_fields:
+    os.environ.pop(name.upper(), None)
 
 PASSWORD = "correct horse battery staple"
 SESSION_COOKIE = "session_8000"

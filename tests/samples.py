@@ -6,8 +6,8 @@ from tests.images.samples import encoded
 
 
 def png(width: int = 40, height: int = 30, colour: str = "teal") -> bytes:
-    return encoded(Image.new("RGB", (width, height), colour), "PNG")
+    return encoded(Image.new("RGB", (width, height), colour), "png")
 
 
 def jpeg(width: int = 40, height: int = 30, colour: str = "teal") -> bytes:
-    return encoded(Image.new("RGB", (width, height), colour), "JPEG")
+    return encoded(Image.new("RGB", (width, height), colour), "jpeg")

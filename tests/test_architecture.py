@@ -46,6 +46,8 @@ RULES = (
     Rule("outbox", "actor database events", (*WEB, *QUEUE)),
     Rule("search", "database", (*WEB, *QUEUE)),
     Rule("search_index", "database", (*WEB, *QUEUE)),
+    Rule("search_postgres", "database search_index", (*WEB, *QUEUE)),
+    Rule("search_meilisearch", "errors search_index", (*WEB, *QUEUE)),
     Rule("listing", "database errors filters keyset search", (*WEB, *QUEUE)),
     Rule("preferences", "database errors", (*WEB, *QUEUE)),
     Rule("submissions", "actor database", (*WEB, *QUEUE)),
@@ -60,27 +62,55 @@ RULES = (
     Rule("security.sessions", "database", (*WEB, *QUEUE)),
     Rule("security.*", "errors", (*QUEUE, *SQL)),
     # A domain, from its tables up.
-    Rule("domains.*.models", "actor audit database search_index domains.*.models", (*WEB, *QUEUE, *SESSION)),
+    Rule(
+        "domains.*.models",
+        "actor audit database search_postgres domains.*.models",
+        (*WEB, *QUEUE, *SESSION),
+    ),
     Rule("domains.*.events", "events", (*WEB, *QUEUE, *SQL)),
     Rule("domains.*.access", "actor audit errors domains.*.models", (*WEB, *QUEUE, *SESSION)),
     Rule("domains.*.schemas", "actor errors text", (*WEB, *QUEUE, *SQL)),
     Rule(
         "domains.*.repository",
-        "actor audit bulk.models database filters listing preferences search search_index security.sessions "
+        "actor audit bulk.models database filters listing preferences search security.sessions "
         "domains.*.models domains.*.access",
         (*WEB, *QUEUE),
     ),
     Rule(
+        "domains.*.indexing",
+        "errors search search_index search_postgres domains.*.models",
+        (*WEB, *QUEUE),
+    ),
+    Rule(
+        "domains.*.rebuilding",
+        "database errors search_index domains.*.models domains.*.indexing",
+        (*WEB, *QUEUE, *COMMAND_LINE),
+    ),
+    Rule("domains.*.image_repository", "domains.*.models", (*WEB, *QUEUE)),
+    Rule(
+        "domains.*.image_service",
+        "actor errors events outbox domains.*.models domains.*.access domains.*.events "
+        "domains.*.image_repository domains.*.repository",
+        (*WEB, *QUEUE, *STORAGE),
+    ),
+    Rule(
+        "domains.*.image_tasks",
+        "actor database errors events images.* storage "
+        "domains.*.handlers domains.*.image_service domains.*.models",
+        (*WEB, *QUEUE),
+    ),
+    Rule(
         "domains.*.service",
-        "actor audit bulk.changes database errors events listing merging outbox preferences text "
-        "security.passwords security.sessions domains.*.models domains.*.access domains.*.schemas "
-        "domains.*.events domains.*.repository",
+        "actor audit bulk.changes database errors events listing merging outbox preferences search text "
+        "security.passwords security.sessions domains.*.image_service "
+        "domains.*.models domains.*.access domains.*.schemas "
+        "domains.*.events domains.*.repository domains.*.indexing",
         (*WEB, *QUEUE, *STORAGE),
     ),
     Rule("domains.*.handlers", "events domains.*.events", (*WEB, *QUEUE, *SQL, *STORAGE)),
     Rule(
         "domains.*.tasks",
-        "actor events search domains.*.handlers domains.*.repository domains.*.service",
+        "actor events outbox domains.*.events domains.*.handlers domains.*.indexing domains.*.service",
         (*WEB, *QUEUE),
     ),
     # Edges: they know services, never repositories, and not each other.
@@ -92,8 +122,8 @@ RULES = (
     ),
     Rule(
         "domains.*.admin",
-        "actor audit errors filters listing admin.base_view admin.history domains.*.bulk "
-        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        "actor audit errors filters listing admin.base_view admin.history admin.pictures domains.*.bulk "
+        "domains.*.image_service domains.*.models domains.*.access domains.*.schemas domains.*.service",
         QUEUE,
     ),
     Rule(
@@ -112,18 +142,23 @@ RULES = (
     Rule("web", "config", QUEUE),
     Rule("refusals", "errors outbox", WEB),
     Rule("embedded embedded.*", "config embedded.*", (*WEB, *QUEUE, *SQL)),
-    Rule("doctor", "config embedded migrations outbox", WEB),
+    Rule("doctor", "config embedded migrations outbox search_meilisearch", WEB),
     # Where things are put together.
     Rule(
         "domains",
-        "actor audit bulk.* config database events outbox preferences submissions upkeep "
+        "actor audit bulk.* config database events outbox preferences search_* storage submissions upkeep "
         "security.* domains.*",
     ),
     Rule("worker", "bulk.runner config database domains errors events outbox queue upkeep", WEB),
     Rule(
         "admin.site",
-        "actor config database errors admin admin.* domains.*.admin",
+        "actor config database errors storage admin admin.* domains.*.admin",
         QUEUE,
+    ),
+    Rule(
+        "admin.image_pages",
+        "errors images.containers images.downloads admin.*",
+        (*QUEUE, *SQL, *STORAGE),
     ),
     Rule("admin.sign_in_pages", "text admin.*", (*QUEUE, *SQL, *STORAGE)),
     Rule("admin.password_page", "errors admin.* domains.users.schemas", (*QUEUE, *SQL, *STORAGE)),
@@ -140,17 +175,18 @@ RULES = (
     Rule(
         "admin admin.*",
         "actor audit bulk.* config database errors filters keyset listing merging outbox preferences search "
-        "submissions "
+        "storage submissions "
         "security.* admin.* domains.users.service",
         (*QUEUE, *STORAGE),
     ),
     Rule("app", "config admin admin.* domains security.*", QUEUE),
     Rule(
-        "cli cli_data installation __main__ supervisor demo",
-        "actor app cli cli_data config database demo doctor embedded embedded.* errors installation lifeline "
-        "migrations refusals "
+        "cli cli_data cli_search installation __main__ supervisor demo",
+        "actor app cli cli_data cli_search config database demo doctor embedded embedded.* errors "
+        "installation lifeline migrations refusals "
         "relay supervisor web worker domains "
-        "domains.*.models domains.*.schemas domains.*.service domains.*.importing",
+        "domains.*.models domains.*.schemas domains.*.service domains.*.importing domains.*.indexing "
+        "domains.*.rebuilding",
         ("sqladmin", "wtforms"),
     ),
     Rule("migrations migrations.*", "config domains embedded migrations", (*WEB, *QUEUE)),
@@ -232,24 +268,14 @@ def test_a_module_stays_away_from_the_libraries_its_rule_forbids(name: str) -> N
     } == set()
 
 
-@pytest.mark.parametrize(
-    ("libraries", "module"), [(STORAGE, "storage"), (IMAGES, "images.conversion")], ids=["storage", "images"]
-)
-def test_a_library_is_used_in_one_place(libraries: tuple[str, ...], module: str) -> None:
-    used_by = {
-        name for name in MODULES if any(imported.split(".")[0] in libraries for imported in imports_of(name))
-    }
-    assert used_by == {module}
-
-
 @pytest.mark.parametrize("name", sorted(PACKAGES_WITHOUT_CODE))
 def test_a_package_without_code_imports_nothing(name: str) -> None:
     assert imports_of(name) == set()
 
 
-def test_no_rule_lets_anybody_but_services_and_tasks_import_a_repository() -> None:
+def test_no_rule_lets_anybody_but_services_import_a_repository() -> None:
     allowed = {rule.modules for rule in RULES if fits("domains.products.repository", rule.may_import)}
-    assert allowed == {"domains.*.service", "domains.*.tasks", "domains"}
+    assert allowed == {"domains.*.service", "domains.*.image_service", "domains"}
 
 
 def test_domains_know_each_other_in_one_direction_only() -> None:
@@ -258,6 +284,16 @@ def test_domains_know_each_other_in_one_direction_only() -> None:
             domain = name.split(".")[1]
             known = {module.split(".")[1] for module in ours(name) if module.startswith("domains.")}
             assert known <= {domain, *DOMAINS[domain]}, f"{name} imports {known}"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "module"), [(STORAGE, "storage"), (IMAGES, "images.conversion")], ids=["storage", "images"]
+)
+def test_a_library_is_used_in_one_place(libraries: tuple[str, ...], module: str) -> None:
+    used_by = {
+        name for name in MODULES if any(imported.split(".")[0] in libraries for imported in imports_of(name))
+    }
+    assert used_by == {module}
 
 
 def test_only_the_database_module_ends_transactions() -> None:

@@ -30,14 +30,22 @@ def overkill() -> Product:
 
 def test_a_snapshot_holds_json_values_of_the_rows_own_columns() -> None:
     owner_id, moment = uuid4(), datetime(2026, 1, 31, 12, tzinfo=UTC)
+    pictures = [{"id": "01a2", "alt": "Front"}]
     product = Product(
-        name="Overkill", description="", price=Decimal("0.10"), is_active=True, owner_id=owner_id, version=7
+        name="Overkill",
+        description="",
+        price=Decimal("0.10"),
+        is_active=True,
+        images=pictures,
+        owner_id=owner_id,
+        version=7,
     )
     assert audit.snapshot(product) == {
         "name": "Overkill",
         "description": "",
         "price": "0.10",
         "is_active": True,
+        "images": pictures,
         "deleted_at": None,
         "owner_id": str(owner_id),
     }

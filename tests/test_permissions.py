@@ -22,14 +22,19 @@ from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
 from admin_app.security import sessions
+from admin_app.storage import storage_of
 from tests.admin.rows import traces
 from tests.conftest import PASSWORD, SESSION_COOKIE, Cast, browser
+from tests.samples import png
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "permissions.md"
 ROLES = ("nobody", "support", "administrator", "superuser")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MADE = {303}
 MADE_IN_PLACE = {200}
+ADDED = {201}
+FILE = f"{'0' * 32}.webp"
+"""Of a picture every product in the table has, stored under the product's id."""
 STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
 """In which an operation must be for the route to change it; else it has ended."""
 LEAVE_NO_TRACE = (
@@ -145,6 +150,8 @@ class WorldMaker:
                 ]
                 session.add_all(rows)
                 await session.flush()
+                for product in rows:
+                    await storage_of(session).put(f"images/{product.id}/{FILE}", b"a picture", "image/webp")
             if has_past:
                 for product in rows:
                     before = audit.snapshot(product)
@@ -202,6 +209,12 @@ def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
     )
 
 
+def names_of(world: World, route: str) -> dict[str, object]:
+    """What stands in the places of a route."""
+    file = FILE if "{picture}" in route else "admin.css"
+    return {"own": world.own, "foreign": world.foreign, "picture": world.foreign, "file": file}
+
+
 @pytest.fixture
 def make_world(website: Website, database: Database, cast: Cast, password_hash: str) -> WorldMaker:
     return WorldMaker(website, database, cast, password_hash)
@@ -245,7 +258,7 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
         state = STATES.get(verb, State.FINISHED)
         has_past = kind == "product" and verb == "revert"
         world = await make_world(role, kind, in_bin=verb == "restore", has_past=has_past, state=state)
-        path = line.route.format(own=world.own, foreign=world.foreign, file="admin.css")
+        path = line.route.format(**names_of(world, line.route))
         asked = "who" if kind == "activity" else "owner"
         path += f"?name={asked}&term=demo" if path.endswith(("/lookup", "/suggest")) else ""
         path += "?version=1" if verb == "compare" else ""
@@ -254,11 +267,12 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
             data = body_of(line, role, world) if line.method == "POST" else None
             if data and verb == "confirm" and (page := await client.get(path.replace(verb, "details"))):
                 data = {**data, "shown": "".join(re.findall('name="shown" value="([^"]*)"', page.text))}
-            response = await client.request(line.method, path, data=data)
+            files = {"file": ("a.png", png())} if data and verb == "images" else None
+            response = await client.request(line.method, path, data=data, files=files)
         answers[line] = response.status_code
         is_changed = await traces(database) != before
         is_change = line.method == "POST" and not line.route.endswith(LEAVE_NO_TRACE)
-        made = MADE_IN_PLACE if "/inline/" in line.route else MADE
+        made = MADE_IN_PLACE if "/inline/" in line.route else ADDED if verb == "images" else MADE
         if is_changed and not (is_change and response.status_code in made):
             changed_though_refused.append(line)
         if not is_changed and is_change and response.status_code in made:
@@ -278,7 +292,7 @@ async def test_every_other_method_answers_405(role: str, make_world: WorldMaker,
     wrong = []
     async with world.browser as client:
         for route, methods in allowed.items():
-            path = route.format(own=world.own, foreign=world.foreign, file="admin.css")
+            path = route.format(**names_of(world, route))
             for method in set(METHODS) - methods:
                 response = await client.request(method, path)
                 given = set(re.split(", *", response.headers.get("allow", "")))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,9 +11,10 @@ from saq.queue.redis import RedisQueue
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import worker
+from admin_app import outbox, worker
 from admin_app.config import Settings
 from admin_app.database import Database
+from admin_app.errors import Unavailable
 from admin_app.events import Tasks
 from admin_app.outbox import Delivery
 from admin_app.queue import connect_queue, disconnect
@@ -138,6 +140,64 @@ async def test_a_task_that_always_fails_is_parked_after_its_last_try(
     delivery = await load(database, delivery_id)
     assert (delivery.tries, delivery.last_error) == (3, "RuntimeError: never")
     assert delivery.dead_at is not None
+
+
+async def test_a_task_that_finds_something_unavailable_is_tried_until_it_is_there(
+    database: Database, delivery_id: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def be_away(session: AsyncSession, number: int) -> None:
+        await note_effect(session, number)
+        raise Unavailable("The search server does not answer.")
+
+    for _ in range(5):
+        await deliverer(database, {NOTE_EFFECT: be_away}, max_tries=1).deliver(delivery_id, 0)
+        delivery = await load(database, delivery_id)
+        assert (delivery.tries, delivery.dead_at, delivery.done_at) == (0, None, None)
+        assert delivery.last_error == "Unavailable: The search server does not answer."
+        async with database.reading() as session:
+            now = (await session.scalars(select(func.now()))).one()
+        assert now < delivery.next_try_at < now + timedelta(seconds=outbox.MAX_OUTAGE_PAUSE_SECONDS)
+    assert await effects(database) == {}
+    assert {record.levelname for record in caplog.records if record.name == worker.__name__} == {"WARNING"}
+
+    await deliverer(database, max_tries=1).deliver(delivery_id, 0)
+    assert await effects(database) == {1: 1}
+    delivery = await load(database, delivery_id)
+    assert delivery.done_at is not None
+    assert (delivery.tries, delivery.last_error) == (1, None)
+
+
+async def test_the_longer_something_is_unavailable_the_rarer_it_is_tried(
+    database: Database, delivery_id: UUID
+) -> None:
+    async def be_away(session: AsyncSession, number: int) -> None:
+        raise Unavailable("away")
+
+    pauses = []
+    for ago in (timedelta(0), timedelta(minutes=2), timedelta(days=2)):
+        async with database.transaction() as session:
+            await session.execute(update(Delivery).values(created_at=func.now() - ago))
+        await deliverer(database, {NOTE_EFFECT: be_away}).deliver(delivery_id, 0)
+        async with database.reading() as session:
+            pause = await session.scalar(select(Delivery.next_try_at - func.now()))
+        assert pause is not None
+        pauses.append(pause.total_seconds())
+    assert 0 < pauses[0] <= 2
+    assert 14 <= pauses[1] <= 30
+    assert 29 <= pauses[2] <= outbox.MAX_OUTAGE_PAUSE_SECONDS
+
+
+async def test_a_task_that_was_done_by_another_meanwhile_is_not_postponed(
+    database: Database, delivery_id: UUID
+) -> None:
+    async with database.transaction() as session:
+        await outbox.mark_done(session, delivery_id)
+    done = await load(database, delivery_id)
+    async with database.transaction() as session:
+        await outbox.postpone(session, delivery_id, Unavailable("away"))
+    delivery = await load(database, delivery_id)
+    assert (delivery.done_at, delivery.last_error) == (done.done_at, None)
+    assert delivery.next_try_at == done.next_try_at
 
 
 async def test_a_task_nobody_knows_is_kept_with_its_reason(database: Database, delivery_id: UUID) -> None:

@@ -121,6 +121,27 @@ class Past(Protocol):
         """The row, with these columns as they were. Raises as `update` does."""
 
 
+class Images(Protocol):
+    """What a service must be able to do, too, if the forms of its rows carry pictures.
+
+    A picture has `id`, `state`, `reason` and `files`, and is stored under `original` as it came.
+    """
+
+    def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
+
+    async def begin(self, row_id: UUID | None, /) -> Any:
+        """A picture whose file is about to be stored; None is a row to be made."""
+
+    async def arrived(self, image_id: UUID, /) -> Any:
+        """The picture, stored now."""
+
+    async def add_url(self, row_id: UUID | None, url: str, /) -> Any:
+        """A picture to be downloaded."""
+
+    async def find(self, ids: Collection[UUID], /) -> Sequence[Any]:
+        """Those of these pictures this actor may see, in any order."""
+
+
 class ServiceView(ModelView):
     """A sqladmin view that reads and writes through a service, and through nothing else.
 
@@ -150,6 +171,8 @@ class ServiceView(ModelView):
     """Columns whose form field is called differently."""
     references: ClassVar[Sequence[str]] = ()
     """Form fields that name another row by a text, which may change: left as shown, they say nothing."""
+    optional_fields: ClassVar[Sequence[str]] = ()
+    """Form fields that say nothing if they are not sent; without any other, a form is incomplete."""
     side_fields: ClassVar[Sequence[str]] = ()
     """The form fields that stand beside the others where there is room."""
     bin: ClassVar[type[Bin] | None] = None
@@ -159,6 +182,8 @@ class ServiceView(ModelView):
     """Whether the history has entries of its rows."""
     past: ClassVar[type[Past] | None] = None
     """The service once more, if it can take rows back to how they were."""
+    images: ClassVar[type[Images] | None] = None
+    """What takes the pictures its forms carry, if they do: in the field `pictures.IMAGES`."""
     can_export = False  # sqladmin's export ignores the filters and loads every row
     can_import = False  # sqladmin's import goes around the service
 

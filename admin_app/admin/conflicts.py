@@ -15,6 +15,7 @@ from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import short
 from admin_app.admin.formatting import ago
 from admin_app.admin.history import IN_BIN
+from admin_app.admin.pictures import IMAGES, as_words, typed_images
 from admin_app.audit import fields_of
 from admin_app.errors import InvalidInput
 from admin_app.merging import EditConflict, Made
@@ -165,6 +166,8 @@ def _is_secret(view: ServiceView, name: str) -> bool:
 def _shown(field: Field, value: str | None) -> str:
     if value is None:
         return "Something else, which is not shown"
+    if field.name == IMAGES:
+        return as_words(typed_images(value))
     if field.type == "BooleanField":
         return "Yes" if value == "true" else "No"
     return str(dict(getattr(field, "choices", None) or []).get(value, value))

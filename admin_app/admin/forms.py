@@ -1,6 +1,6 @@
 """Between what a browser posts and what a service takes: complete, single values, and errors in place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,14 +31,16 @@ class Unreadable(AppError):
         super().__init__("The form arrived in an encoding that cannot be read. Open it again and retry.")
 
 
-async def read(request: Request) -> FormData:
-    """The posted fields, all of which UTF-8 can carry.
+async def read(request: Request, *, max_files: int = 0) -> FormData:
+    """The posted fields, all of which UTF-8 can carry, and at most so many files.
 
     Raises HTTPException 400 for a body that is not a form, and Unreadable for the encodings a multipart
     body may claim to have: Python knows some that fail in ways of their own, or decode to lone surrogates.
     """
     try:
-        form = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_SELECTION_BYTES)
+        form = await request.form(
+            max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_SELECTION_BYTES
+        )
         for item in form.multi_items():
             "".join(map(str, item)).encode()
     except UnicodeError:
@@ -46,11 +48,16 @@ async def read(request: Request) -> FormData:
     return form
 
 
-def text_values(form: FormData, names: tuple[str, ...]) -> dict[str, str]:
-    """Exactly these fields. Of a checkbox with its hidden companion the last value counts."""
+def text_values(form: FormData, names: tuple[str, ...], optional: Sequence[str] = ()) -> dict[str, str]:
+    """Exactly these fields, `optional` ones only if they arrived.
+
+    Of a checkbox with its hidden companion the last value counts.
+    """
     values = {}
     for name in names:
         given = form.getlist(name)
+        if not given and name in optional:
+            continue
         if not given or not isinstance(given[-1], str):
             raise Incomplete(name)
         values[name] = given[-1]

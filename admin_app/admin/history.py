@@ -1,21 +1,23 @@
 """How the history is told: an entry in a line, and its fields, old and new, as people know them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
 
 from markupsafe import Markup
-from sqlalchemy import Column, DateTime, Enum, Numeric, String, inspect
+from sqlalchemy import JSON, Column, DateTime, Enum, Numeric, String, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor, Role, Source
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.diffs import FEW_STEPS, Piece, as_html, cut, shortened, word_diff
 from admin_app.admin.formatting import exact_time, money
+from admin_app.admin.pictures import Picture, as_words, pictures_of
 from admin_app.audit import ACTIONS, HIDDEN, Snapshot, fields_of, kind_of
 from admin_app.database import Base
 from admin_app.domains.activity.service import ActivityService
@@ -53,9 +55,11 @@ class ToldField:
 
     name: str
     label: str
-    kind: Literal["text", "value", "secret"]
+    kind: Literal["text", "value", "pictures", "secret"]
     old: str | None
     new: str | None
+    old_pictures: Sequence[Picture] = ()
+    new_pictures: Sequence[Picture] = ()
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -85,16 +89,31 @@ class ToldField:
         values = [value for value in (self.old, self.new) if value is not None]
         if self.kind == "secret":
             return f"{self.label} changed"
+        if self.kind == "pictures":
+            return self._pictures_summary
         if self.kind == "text" and (len(values) < 2 or max(map(len, values)) > MAX_SHORT_TEXT):
             return self.label
         return f"{self.label} {' → '.join(value or 'nothing' for value in values)}"
 
+    @property
+    def _pictures_summary(self) -> str:
+        """ "" for a row that is new or gone and had none."""
+        sides = ((self.old, self.old_pictures), (self.new, self.new_pictures))
+        numbers = [len(pictures) for words, pictures in sides if words is not None]
+        if numbers == [0]:
+            return ""
+        if len(set(numbers)) == len(numbers):
+            return f"{self.label} {' → '.join(map(str, numbers))}"
+        is_order = all(picture in self.old_pictures for picture in self.new_pictures)
+        return f"{self.label} {'reordered' if is_order else 'changed'}"
+
 
 @dataclass(frozen=True)
 class ToldEntry:
-    """An entry of the activity's rows."""
+    """An entry of the activity's rows, and the pictures it names that are still here, by id."""
 
     entry: Any
+    pictures: Mapping[str, Picture]
 
     @property
     def verb(self) -> str:
@@ -138,7 +157,7 @@ class ToldEntry:
         names = [name for name in field_labels(self.entry.kind) if name in changes]
         names += sorted(set(changes) - set(names))
         people = self.entry.people or {}
-        return [told_field(self.entry.kind, name, changes[name], people) for name in names]
+        return [told_field(self.entry.kind, name, changes[name], people, self.pictures) for name in names]
 
     @property
     def has_values(self) -> bool:
@@ -157,11 +176,11 @@ class ToldEntry:
         parts = [
             field.summary
             for field in self.fields
-            if field.name != IN_BIN and not (self.is_whole and field.kind != "value")
+            if field.name != IN_BIN and not (self.is_whole and field.kind in {"text", "secret"})
         ]
         if self.entry.note and self.entry.action not in IN_TITLE:
             parts.insert(0, self.entry.note)
-        return cut(", ".join(parts), MAX_SUMMARY)
+        return cut(", ".join(filter(None, parts)), MAX_SUMMARY)
 
     @property
     def _remark(self) -> str:
@@ -183,8 +202,8 @@ class Timeline:
     older: UUID | None
 
 
-def told(entry: Any) -> ToldEntry:
-    return ToldEntry(entry)
+def told(entry: Any, pictures: Mapping[str, Picture] = MappingProxyType({})) -> ToldEntry:
+    return ToldEntry(entry, pictures)
 
 
 async def timeline(
@@ -201,16 +220,41 @@ async def timeline(
         kind_of(view.model), row_id, limit=limit, before=before, only_changes=only_changes
     )
     older = found.entries[-1].id if found.has_more else None
-    return Timeline([told(entry) for entry in found.entries], older)
+    pictures = await pictures_in(session, actor, view, (entry.changes for entry in found.entries))
+    return Timeline([told(entry, pictures) for entry in found.entries], older)
 
 
-def told_field(kind: str, name: str, pair: Sequence[Any], people: Mapping[str, str]) -> ToldField:
+async def pictures_in(
+    session: AsyncSession, actor: Actor, view: ServiceView, changes: Iterable[Mapping[str, Sequence[Any]]]
+) -> dict[str, Picture]:
+    """Whatever these changes name and this actor may see, by id."""
+    sides = [side for fields in changes for pair in fields.values() for side in pair if _is_pictures(side)]
+    images = {image["id"]: image for side in sides for image in side}
+    found = await pictures_of(session, actor, view, list(images.values()))
+    return {picture.id: picture for picture in found}
+
+
+def told_field(
+    kind: str,
+    name: str,
+    pair: Sequence[Any],
+    people: Mapping[str, str],
+    pictures: Mapping[str, Picture],
+) -> ToldField:
     """`people` says who is meant by an id; whoever is not there any more is shown as the id."""
     old, new = pair
     column = _columns(kind).get(name)
     label = field_labels(kind).get(name, name)
     if HIDDEN in (old, new) if column is None else column.info.get("secret"):
         return ToldField(name, label, "secret", None, None)
+    if (
+        column is not None
+        and isinstance(column.type, JSON)
+        and all(value is None or _is_pictures(value) for value in pair)
+    ):
+        old_pictures, new_pictures = ([_picture(image, pictures) for image in value or ()] for value in pair)
+        old_words, new_words = (None if value is None else as_words(value) for value in pair)
+        return ToldField(name, label, "pictures", old_words, new_words, old_pictures, new_pictures)
     is_text = column is not None and isinstance(column.type, String) and not isinstance(column.type, Enum)
     return ToldField(
         name,
@@ -228,6 +272,18 @@ def people_of(kind: str, *states: Snapshot) -> set[UUID]:
     named = [name for name, column in _columns(kind).items() if _names_person(column)]
     found = {as_id(str(state.get(name))) for state in states for name in named}
     return {person for person in found if person is not None}
+
+
+def _is_pictures(value: Any) -> bool:
+    """As rows carry them; also for none."""
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and item.keys() == {"id", "alt"} for item in value
+    )
+
+
+def _picture(image: Mapping[str, str], pictures: Mapping[str, Picture]) -> Picture:
+    """With the text it had then."""
+    return replace(pictures.get(image["id"], Picture(image["id"])), alt=image["alt"])
 
 
 def _shown(name: str, column: Column[Any] | None, value: Any, people: Mapping[str, str]) -> str | None:

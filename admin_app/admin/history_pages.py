@@ -14,7 +14,15 @@ from admin_app.actor import Actor
 from admin_app.admin import forms
 from admin_app.admin.base_view import Past, ServiceView
 from admin_app.admin.flash import flash, short
-from admin_app.admin.history import ToldField, field_labels, people_of, timeline, told, told_field
+from admin_app.admin.history import (
+    ToldField,
+    field_labels,
+    people_of,
+    pictures_in,
+    timeline,
+    told,
+    told_field,
+)
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
 from admin_app.audit import kind_of, snapshot
 from admin_app.domains.activity.access import may_read_addresses
@@ -79,10 +87,11 @@ class HistoryPages(Pages):
                     row, is_in_bin = await _find(session, actor, views[0], entry.row_id)
                 except NotFound:
                     row = None
+            pictures = await pictures_in(session, actor, views[0], [entry.changes]) if views else {}
         context = {
             "model_view": views[0] if views else None,
             "entry": entry,
-            "told": told(entry),
+            "told": told(entry, pictures),
             "row": row,
             "is_in_bin": is_in_bin,
             "may_read_address": may_read_addresses(actor) or entry.actor_id == actor.id,
@@ -92,7 +101,7 @@ class HistoryPages(Pages):
     @signed_in
     async def compare(self, request: Request) -> Response:
         view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
-        service = _past(view)
+        _past(view)
         async with self._reading(request) as session:
             row, is_in_bin = await _find(session, actor, view, row_id)
             if is_in_bin:
@@ -103,7 +112,7 @@ class HistoryPages(Pages):
                     f"Choose a version from 1 to {row.version}: that is what this {view.name.lower()} "
                     "is at today."
                 )
-            context = await _comparison(service(session, actor), view, row, version)
+            context = await _comparison(session, actor, view, row, version)
         return self._page(request, "compare.html", context)
 
     @signed_in
@@ -143,8 +152,7 @@ class HistoryPages(Pages):
             if is_in_bin:
                 return self._in_bin(request, view, row)
             row = await view.service(session, actor).get_changeable(row_id)
-            service = _past(view)(session, actor)
-            context = await _comparison(service, view, row, version, chosen=names, error=error)
+            context = await _comparison(session, actor, view, row, version, chosen=names, error=error)
             if isinstance(error, EditConflict):
                 context["error"] = _contested(view, error)
         return self._page(request, "compare.html", context, error.status)
@@ -166,7 +174,8 @@ async def _find(session: AsyncSession, actor: Actor, view: ServiceView, row_id: 
 
 
 async def _comparison(
-    service: Past,
+    session: AsyncSession,
+    actor: Actor,
     view: ServiceView,
     row: Any,
     version: int,
@@ -176,18 +185,20 @@ async def _comparison(
 ) -> dict[str, Any]:
     """All that can be changed is chosen, or what somebody chose already, but not what changed meanwhile."""
     contested = error.clashes if isinstance(error, EditConflict) else {}
-    kind = kind_of(view.model)
+    kind, service = kind_of(view.model), _past(view)(session, actor)
     past, today = await service.at_version(row, version), snapshot(row)
     people = await service.emails_of(people_of(kind, past, today))
+    pairs = {name: (past[name], today[name]) for name in _comparable(view)}
+    pictures = await pictures_in(session, actor, view, [pairs])
     reasons: Mapping[str, str] = error.fields if isinstance(error, InvalidInput) else {}
     compared = [
         Compared(
-            told_field(kind, name, (past[name], today[name]), people),
+            told_field(kind, name, pair, people, pictures),
             service.may_revert(row, name),
             name not in contested and (chosen is None or name in chosen),
             reasons.get(name) or reasons.get(view.form_names.get(name, name)),
         )
-        for name in _comparable(view)
+        for name, pair in pairs.items()
     ]
     return {
         "model_view": view,

@@ -262,6 +262,7 @@ class ListPages(Pages):
             columns=columns_of(view, shown),
             found_by=Highlight(words(shown.search)) if shown.search else None,
             base=f"{self.site.base_url}/{view.identity}",
+            media_url=self.site.media_url,
             back=urlencode({"back": here}) if here else "",
             may_bulk=bool(view.actions_of(actor)),
         )

@@ -19,6 +19,7 @@ from admin_app.database import Database, limit_time
 from admin_app.errors import Forbidden, NotFound
 from admin_app.preferences import Preferences
 from admin_app.security.cross_site import SAFE_METHODS
+from admin_app.storage import Storage
 
 MAX_BACK_LENGTH = 4000
 
@@ -33,6 +34,7 @@ class Site(Protocol):
     database: Database
     door: Authentication
     environment: Environment
+    storage: Storage
 
     @property
     def service_views(self) -> Sequence[ServiceView]: ...
@@ -41,6 +43,9 @@ class Site(Protocol):
         """Raises NotFound."""
 
     def menu(self, request: Request) -> Sequence[Any]: ...
+
+    def media_url(self, name: str) -> str:
+        """Where browsers get a file made from a picture."""
 
 
 class Pages:

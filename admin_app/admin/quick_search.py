@@ -15,11 +15,13 @@ from admin_app.admin.pages import Pages, actor_of, preferences_of, signed_in
 from admin_app.errors import TooSlow
 from admin_app.filters import parse_text
 from admin_app.listing import BadQuery
+from admin_app.search import ExactOnly
 
 MAX_ROWS = 8
 """Of each list."""
 MAX_RESULTS = 15
 SECONDS = 0.3
+EXACT_ONLY = "Search is simpler for the moment: only exact words are found."
 TOO_SLOW = "Searching took too long, so only pages are shown. Try more or longer words."
 ALIKE = 0.75
 MAX_COMPARED = 60
@@ -66,24 +68,34 @@ class QuickSearch(Pages):
             Result(link.kind, link.icon, link.title, link.url, likeness(text, link.title) if text else 0.5)
             for link in links
         ]
-        notice = None
+        problem = note = None
         if text:
             try:
-                results += await self._rows(request, actor, text)
+                rows, is_exact_only = await self._rows(request, actor, text)
+                results += rows
+                note = EXACT_ONLY if is_exact_only else None
             except TooSlow:
-                notice = TOO_SLOW
+                problem = TOO_SLOW
         found = sorted((result for result in results if result.score > 0), key=lambda result: -result.score)
-        context = {"q": text, "results": found[:MAX_RESULTS] if text else found, "error": notice}
+        context = {
+            "q": text,
+            "results": found[:MAX_RESULTS] if text else found,
+            "error": problem,
+            "note": note,
+        }
         return self._page(request, template, context)
 
-    async def _rows(self, request: Request, actor: Actor, text: str) -> list[Result]:
+    async def _rows(self, request: Request, actor: Actor, text: str) -> tuple[list[Result], bool]:
+        """Of all lists, and whether one of them was searched without its index."""
+        results: list[Result] = []
+        is_exact_only = False
         async with self._reading(request, SECONDS) as session:
-            return [
-                self._result(view, row, score)
-                for view in self.site.service_views
-                if view.allows(actor, "list")
-                for row, score in await view.service(session, actor).rank(text, MAX_ROWS)
-            ]
+            for view in self.site.service_views:
+                if view.allows(actor, "list"):
+                    ranked = await view.service(session, actor).rank(text, MAX_ROWS)
+                    results += [self._result(view, row, score) for row, score in ranked]
+                    is_exact_only |= isinstance(ranked, ExactOnly)
+        return results, is_exact_only
 
     def _result(self, view: ServiceView, row: Any, score: float) -> Result:
         url = f"{self.site.base_url}/{view.identity}/details/{row.id}"

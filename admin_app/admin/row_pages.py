@@ -15,6 +15,7 @@ from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
 from admin_app.admin.history import timeline
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
+from admin_app.admin.pictures import IMAGES, Picture, pictures_of, typed_images
 from admin_app.errors import AppError, Conflict, InvalidInput, NotFound
 from admin_app.merging import EditConflict
 from admin_app.submissions import AlreadySubmitted
@@ -33,6 +34,7 @@ class RowPages(Pages):
         view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
         async with self._reading(request) as session:
             row, lines = await view.get_details(session, actor, row_id)
+            pictures = await pictures_of(session, actor, view, row.images) if view.images else []
             history = None
             if view.has_history:
                 history = await timeline(session, actor, view, row_id, limit=LATEST, only_changes=True)
@@ -41,6 +43,7 @@ class RowPages(Pages):
             "row": row,
             "cells": [(column, column.of(row)) for column in view.details],
             "lines": lines,
+            "pictures": pictures,
             "history": history,
             "may_edit": view.allows(actor, "edit", row),
             "may_delete": view.allows(actor, "delete", row),
@@ -54,17 +57,19 @@ class RowPages(Pages):
         form_class = await view.form_class()
         if request.method != "POST":
             fields = forms.shown(form_class, names)
-            return self._form_page(request, view, fields, key=forms.new_key())
+            return await self._form_page(request, view, fields, key=forms.new_key())
         posted = await forms.read(request)
         if forms.RESUME in posted:
             fields = forms.shown(form_class, names, typed=forms.given_values(posted, names))
-            return self._form_page(request, view, fields, key=str(forms.key_of(posted)), is_resumed=True)
-        values, key = forms.text_values(posted, names), forms.key_of(posted)
+            same = str(forms.key_of(posted))
+            return await self._form_page(request, view, fields, key=same, is_resumed=True)
+        values = forms.text_values(posted, names, view.optional_fields)
+        key = forms.key_of(posted)
         try:
             row_id, title = await self._create_once(request, view, values, key)
         except InvalidInput as error:
             fields = forms.shown(form_class, names, typed=values, error=error)
-            return self._form_page(request, view, fields, error, key=str(key))
+            return await self._form_page(request, view, fields, error, key=str(key))
         flash(request, f"{view.name} “{short(title)}” was created.")
         return self._after_save(view, posted.get("save"), row_id)
 
@@ -78,12 +83,13 @@ class RowPages(Pages):
             fields = forms.shown(form_class, names, values=view.form_values(row))
             context = {"version": row.version, "shown": conflicts.typed_values(view, row)}
             back = request.query_params.get("back", "")
-            return self._form_page(request, view, fields, row_id=row_id, back=back, **context)
+            return await self._form_page(request, view, fields, row_id=row_id, back=back, **context)
         posted = await forms.read(request)
         if forms.RESUME in posted:
             return await self._edit_again(request, view, posted)
         try:
-            settled = conflicts.settled(view, posted, forms.text_values(posted, names))
+            typed = forms.text_values(posted, names, view.optional_fields)
+            settled = conflicts.settled(view, posted, typed)
         except forms.Incomplete:
             await self._require_changeable(request, view, row_id)
             raise
@@ -156,7 +162,7 @@ class RowPages(Pages):
         invalid = error if isinstance(error, InvalidInput) else None
         fields = forms.shown(form_class, names, typed=typed, error=invalid)
         back = posted.get("back")
-        return self._form_page(request, view, fields, error, row_id=row_id, back=back, **context)
+        return await self._form_page(request, view, fields, error, row_id=row_id, back=back, **context)
 
     async def _create_once(
         self, request: Request, view: ServiceView, values: dict[str, str], key: UUID
@@ -181,7 +187,7 @@ class RowPages(Pages):
                         "This form was sent before, and what it made is gone. Open a new one."
                     ) from None
 
-    def _form_page(
+    async def _form_page(
         self,
         request: Request,
         view: ServiceView,
@@ -198,6 +204,7 @@ class RowPages(Pages):
             **context,
             "model_view": view,
             "fields": fields,
+            **await self._pictures(request, view, fields, context.get("choice")),
             "row_id": row_id,
             "error": error.message if error else None,
             "hints": view.hints(is_new=row_id is None),
@@ -205,6 +212,21 @@ class RowPages(Pages):
             "cancel_url": cancel or self._list_url(view, back),
         }
         return self._page(request, "form.html", context, error.status if error else 200)
+
+    async def _pictures(
+        self, request: Request, view: ServiceView, fields: Sequence[Field], choice: conflicts.Choice | None
+    ) -> dict[str, list[Picture]]:
+        """Those of the form, and those somebody else gave the row meanwhile."""
+        if view.images is None:
+            return {}
+        [mine] = [typed_images(field.data or "") for field in fields if field.name == IMAGES]
+        their = choice.theirs.get(IMAGES) if choice else None
+        theirs = typed_images(their.value or "") if their else []
+        found: list[Picture] = []
+        if mine or theirs:
+            async with self._reading(request) as session:
+                found = await pictures_of(session, actor_of(request), view, [*mine, *theirs])
+        return {"pictures": found[: len(mine)], "their_pictures": found[len(mine) :]}
 
     async def _delete_page(
         self,

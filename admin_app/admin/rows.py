@@ -4,7 +4,7 @@ Not a template: looking up and escaping a few thousand small values there took h
 Every text that comes from a row is escaped here, and only here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -13,6 +13,7 @@ from admin_app.actor import Actor
 from admin_app.admin.base_view import Column, ServiceView
 from admin_app.admin.formatting import ago, exact_time, initials, money
 from admin_app.admin.highlight import Highlight
+from admin_app.admin.pictures import thumbnail_of
 
 MAX_CELL = 160
 MAX_HINT = 2_000
@@ -36,6 +37,7 @@ class Rows:
     found_by: Highlight | None
     """None without a search."""
     base: str
+    media_url: Callable[[str], str]
     back: str
     may_bulk: bool
 
@@ -115,7 +117,7 @@ class Rows:
 
     def _title(self, column: Column, row: Any, field: str) -> str:
         text = str(column.of(row))
-        picture = escape(initials(text)) if self.view.thumbnail == "initials" else icon(self.view.icon)
+        picture = escape(initials(text)) if self.view.thumbnail == "initials" else self._picture(row)
         why = self._excerpt(row)
         below = f'<span class="excerpt">{why}</span>' if why else ""
         link = (
@@ -125,6 +127,14 @@ class Rows:
         thumbnail = f'<span class="thumbnail" aria-hidden="true">{picture}</span>'
         texts = f'<span class="title-text">{link}{below}</span>'
         return f'<td class="cell-title"{field}><div class="title-box">{thumbnail}{texts}</div></td>'
+
+    def _picture(self, row: Any) -> str:
+        file = thumbnail_of(row.main_files or ()) if self.view.images else None
+        if file is None:
+            return icon(self.view.icon)
+        url = escape(self.media_url(file["name"]))
+        size = f'width="{file["width"]}" height="{file["height"]}"'
+        return f'<img src="{url}" {size} alt="" loading="lazy" decoding="async">'
 
     def _shown(self, text: str) -> str:
         cut = text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"

@@ -21,6 +21,7 @@ from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
 from admin_app.admin.history_pages import HistoryPages
+from admin_app.admin.image_pages import ImagePages
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
 from admin_app.admin.operation_pages import OperationPages
@@ -36,6 +37,7 @@ from admin_app.domains.activity.admin import ActivityAdmin
 from admin_app.domains.products.admin import ProductAdmin
 from admin_app.domains.users.admin import UserAdmin
 from admin_app.errors import AppError, NotFound
+from admin_app.storage import storage_of
 
 BASE_URL = "/admin"
 HERE = Path(__file__).parent
@@ -70,11 +72,12 @@ class AppAdmin(Admin):
             middlewares=[Middleware(ErrorPagesMiddleware, render=self.error_page)],
         )
         self.database = database
+        self.storage = storage_of(database)
         assets = Assets(STATIC, f"{BASE_URL}/statics")
         self.environment = environment()
-        self.environment.globals |= {"admin": self, "asset": assets.url}
+        self.environment.globals |= {"admin": self, "asset": assets.url, "media": self.media_url}
         lists, rows, deleted, history = ListPages(self), RowPages(self), BinPages(self), HistoryPages(self)
-        operations, self._doors = OperationPages(self), SignInPages(self)
+        operations, images, self._doors = OperationPages(self), ImagePages(self), SignInPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
@@ -90,6 +93,7 @@ class AppAdmin(Admin):
             Route("/operation/retry/{pk}", operations.retry, name="operation_retry", methods=post),
             Route("/operation/undo/{pk}", operations.undo, name="operation_undo", methods=post),
             Route("/activity/details/{pk}", history.entry, name="entry"),
+            Route("/media/images/{picture}/{file}", images.media, name="media"),
             Route("/{identity}/list", lists.show, name="list"),
             Route("/{identity}/count", lists.count, name="count"),
             Route("/{identity}/facets", lists.facets, name="facets"),
@@ -104,6 +108,8 @@ class AppAdmin(Admin):
             Route("/{identity}/details/{pk}", rows.details, name="details"),
             Route("/{identity}/edit/{pk}", rows.edit, name="edit", methods=both),
             Route("/{identity}/delete/{pk}", rows.delete, name="delete", methods=both),
+            Route("/{identity}/images", images.pictures, name="images", methods=both),
+            Route("/{identity}/images/{pk}", images.add_to_row, name="row_images", methods=post),
             Route("/{identity}/bin", deleted.show, name="bin"),
             Route("/{identity}/restore/{pk}", deleted.restore, name="restore", methods=post),
             Route("/{identity}/history/{pk}", history.show, name="history"),
@@ -135,6 +141,10 @@ class AppAdmin(Admin):
             if view.identity == identity:
                 return view
         raise NotFound
+
+    def media_url(self, name: str) -> str:
+        """On the CDN, if there is one, else from here."""
+        return self.storage.public_url(name) or f"{BASE_URL}/media/{name}"
 
     def menu(self, request: Request) -> list[MenuLink]:
         return menu(self.service_views, BASE_URL, request)

@@ -13,20 +13,25 @@ from admin_app.bulk import models as bulk
 from admin_app.bulk.actions import ACTIONS as ACTIONS_KEY
 from admin_app.bulk.actions import Actions, table_of
 from admin_app.bulk.pruning import prune
-from admin_app.config import Settings
+from admin_app.config import ConfigurationError, Settings
 from admin_app.database import Base, Database
 from admin_app.domains.activity import models as activity
 from admin_app.domains.products import bulk as product_bulk
 from admin_app.domains.products import handlers as product_handlers
+from admin_app.domains.products import image_tasks
 from admin_app.domains.products import models as products
 from admin_app.domains.products import tasks as product_tasks
+from admin_app.domains.products.indexing import POSTGRES
 from admin_app.domains.products.service import BIN_DAYS, ProductService
 from admin_app.domains.users import bulk as user_bulk
 from admin_app.domains.users import models as users
 from admin_app.domains.users.service import UserService
 from admin_app.events import Event, Handler, Handlers, Tasks
 from admin_app.outbox import HANDLERS as HANDLERS_KEY
+from admin_app.search_index import SEARCH, SearchEngine
+from admin_app.search_meilisearch import MeilisearchEngine
 from admin_app.security import sessions
+from admin_app.storage import STORAGE, Storage
 from admin_app.upkeep import Chore
 
 MODELS = (users, products, bulk, audit, submissions, sessions, preferences, activity)
@@ -47,7 +52,7 @@ def merge(tables: Iterable[Handlers]) -> Handlers:
 
 
 HANDLERS: Handlers = merge([product_handlers.HANDLERS])
-TASKS: Tasks = {**product_tasks.TASKS}
+TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS}
 ACTIONS: Actions = table_of([*product_bulk.ACTIONS, *user_bulk.ACTIONS])
 
 
@@ -56,7 +61,7 @@ async def purge_bin(session: AsyncSession) -> int:
     return await ProductService(session, Actor.system()).purge(before, PURGED_AT_ONCE)
 
 
-CHORES: Sequence[Chore] = (purge_bin, prune)
+CHORES: Sequence[Chore] = (purge_bin, prune, image_tasks.sweep_images)
 
 
 async def find_role(session: AsyncSession, user_id: UUID) -> Role | None:
@@ -64,10 +69,33 @@ async def find_role(session: AsyncSession, user_id: UUID) -> Role | None:
     return await UserService(session, Actor.system()).role_of(user_id)
 
 
+def open_storage(settings: Settings) -> Storage:
+    """Raises ConfigurationError for what no such storage takes."""
+    options = {name: value.get_secret_value() for name, value in settings.storage_options.items()}
+    try:
+        return Storage(settings.files_url, options, settings.cdn_url)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def open_search(settings: Settings) -> SearchEngine:
+    if not settings.search_url:
+        return POSTGRES
+    key = settings.search_key.get_secret_value()
+    return MeilisearchEngine(settings.search_url, key, settings.search_synonyms)
+
+
 def open_database(settings: Settings) -> Database:
     """The database, with what its sessions carry: handlers for the outbox, actions for bulk operations."""
+    search = open_search(settings)
     return Database(
         settings.database_url,
         pool_size=settings.database_pool_size,
-        session_info={HANDLERS_KEY: HANDLERS, ACTIONS_KEY: ACTIONS},
+        on_close=[search.close],
+        session_info={
+            HANDLERS_KEY: HANDLERS,
+            ACTIONS_KEY: ACTIONS,
+            STORAGE: open_storage(settings),
+            SEARCH: search,
+        },
     )

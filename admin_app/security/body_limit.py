@@ -18,6 +18,10 @@ MAX_SELECTION_BYTES = 4_000_000
 """For a hundred thousand ids, one by one."""
 
 
+MAX_UPLOAD_BYTES = 21 * 1024 * 1024
+"""For one file of 20 MB, and what a form puts around it."""
+
+
 class TooLarge(AppError):
     status = 413
 
@@ -29,9 +33,14 @@ class BodyLimitMiddleware:
     """Raises TooLarge by the announced length, or while reading a body that announced none."""
 
     def __init__(
-        self, app: ASGIApp, anonymous_paths: Collection[str] = (), selection_paths: Collection[str] = ()
+        self,
+        app: ASGIApp,
+        anonymous_paths: Collection[str] = (),
+        selection_paths: Collection[str] = (),
+        upload_prefixes: Collection[str] = (),
     ) -> None:
         self._app = app
+        self._upload_prefixes = tuple(upload_prefixes)
         self._limits = {
             **dict.fromkeys(anonymous_paths, MAX_ANONYMOUS_BODY_BYTES),
             **dict.fromkeys(selection_paths, MAX_SELECTION_BYTES),
@@ -42,6 +51,8 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         limit = self._limits.get(scope["path"], MAX_BODY_BYTES)
+        if self._upload_prefixes and scope["path"].startswith(self._upload_prefixes):
+            limit = MAX_UPLOAD_BYTES
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
             raise TooLarge(limit)

@@ -37,9 +37,14 @@ class SecurityHeadersMiddleware:
     Nothing may be stored by a browser or a proxy but what says otherwise itself, as static files do.
     """
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, is_https: bool, image_origin: str = "") -> None:
+        """Pages may show images of this origin, too."""
         self._app = app
         self._is_https = is_https
+        policy = CONTENT_SECURITY_POLICY
+        if image_origin:
+            policy = policy.replace("img-src 'self'", f"img-src 'self' {image_origin}")
+        self._headers = {**HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +54,7 @@ class SecurityHeadersMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 if self._is_https:
                     headers.setdefault("Strict-Transport-Security", HSTS)

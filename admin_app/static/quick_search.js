@@ -51,7 +51,8 @@ function start() {
     choose(0);
     list.scrollTop = 0;
     const count = options.length === 1 ? "1 result" : `${options.length} results`;
-    status.textContent = options.length ? count : list.textContent.trim();
+    const note = list.querySelector(".quick-note")?.textContent ?? "";
+    status.textContent = options.length ? (note ? `${count}. ${note}` : count) : list.textContent.trim();
     if (opensFirst) options[0]?.click();
     opensFirst = false;
   };

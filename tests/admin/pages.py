@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import httpx
 
-VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "wbr"})
+VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "source", "wbr"})
 
 
 @dataclass
@@ -102,6 +102,8 @@ def fields_of(form: Element) -> dict[str, str]:
     values = {}
     for control in form.walk():
         name = control.attributes.get("name", "")
+        if not name:
+            continue
         if control.tag == "input" and control.attributes.get("type") == "checkbox":
             if "checked" in control.attributes:
                 values[name] = control.attributes["value"]

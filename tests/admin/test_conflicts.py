@@ -1,5 +1,6 @@
 """A form of which somebody else changed fields, too: both sides are shown, and nothing typed is lost."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from admin_app.domains.users.models import User
 from tests.admin.pages import Element, errors_of, fields_of, form_of, notices, open_form, parse
 from tests.admin.rows import history, load, traces
 from tests.conftest import Cast, MakeProduct, SignIn
+from tests.domains.products.pictures import add_picture
 
 
 def edit(row: Any, model: str = "product") -> str:
@@ -190,6 +192,27 @@ async def test_a_tick_a_role_a_password_and_an_owner_can_be_contested(
     assert str(cast.alice.id) not in response.text
 
 
+async def test_of_two_sets_of_pictures_both_are_shown_and_either_is_taken(
+    sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+) -> None:
+    for side in ("mine", "theirs"):
+        front, back = [await add_picture(database, cast.alice) for _ in range(2)]
+        product = await make_product(cast.alice, images=[front, back])
+        hers, his = [back], [front | {"alt": "<b>His</b>"}, back]
+        alice, _, form = await contested(
+            sign_in, product, {"images": json.dumps(hers)}, {"images": json.dumps(his)}
+        )
+        theirs = form.one("ol", class_="strip")
+        assert [item.text for item in theirs.all("li")] == ["1. <b>His</b>", "2. no text"]
+        mine = form.one("ol", class_="picture-list")
+        assert [item.attributes["data-picture"] for item in mine.all("li")] == [back["id"]]
+        response = await alice.post(edit(product), data=sent(form, images=side))
+        assert response.status_code == 303
+        saved = await load(database, Product, product.id)
+        assert saved is not None
+        assert saved.images == (hers if side == "mine" else his)
+
+
 async def test_everything_somebody_else_wrote_is_escaped(
     sign_in: SignIn, cast: Cast, make_product: MakeProduct
 ) -> None:
@@ -216,7 +239,7 @@ async def test_a_form_of_a_product_deleted_meanwhile_is_kept_and_can_be_restored
     assert "was deleted just now" in notices(parse(response))[0]
     form = form_of(parse(response))
     assert fields_of(form)["name"] == "Hers"
-    assert [button.text for button in form.all("button")] == ["Restore and save"]
+    assert [button.text for button in form.all("button", name="save")] == ["Restore and save"]
     assert await traces(database) == before
     for _ in range(2):  # a double click does no harm
         response = await alice.post(edit(product), data=fields_of(form) | {"save": "restore"})
@@ -242,7 +265,7 @@ async def test_what_was_changed_and_then_deleted_is_restored_with_a_choice(
         assert response.status_code == 409
         form = form_of(parse(response))
         assert "His" in sides(form)["name"]
-        assert [button.text for button in form.all("button")] == ["Restore and save"]
+        assert [button.text for button in form.all("button", name="save")] == ["Restore and save"]
         fields = sent(form)
     fields = sent(form, name="mine") | {"save": "restore"}
     assert (await alice.post(edit(product), data=fields)).status_code == 303
@@ -328,7 +351,7 @@ async def test_what_was_typed_survives_both_a_deletion_and_a_new_sign_in(
     assert response.status_code == 409
     form = form_of(parse(response))
     assert fields_of(form)["name"] == "Typed for an hour"
-    assert [button.text for button in form.all("button")] == ["Restore and save"]
+    assert [button.text for button in form.all("button", name="save")] == ["Restore and save"]
 
 
 async def test_an_owner_left_alone_stays_whatever_becomes_of_their_address(

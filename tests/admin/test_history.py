@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import update
 
 from admin_app import audit
@@ -17,7 +18,7 @@ from admin_app.actor import Actor, Role, Source
 from admin_app.admin.history import told
 from admin_app.audit import HIDDEN, AuditEntry
 from admin_app.database import Database
-from admin_app.domains.products.models import Product
+from admin_app.domains.products.models import Product, ProductImage
 from admin_app.domains.products.schemas import ProductUpdate
 from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.models import User
@@ -28,9 +29,11 @@ from tests.admin.pages import Element, fields_of, form_of, link, notices, parse
 from tests.admin.rows import every, history, load, traces
 from tests.bulk.operations import Operations
 from tests.conftest import Cast, MakeProduct, SignIn
+from tests.domains.products.pictures import add_picture
 
 KNOWN, UNKNOWN = str(UUID(int=1)), str(UUID(int=2))
 MOMENT = "2026-01-31T12:00:00+00:00"
+FRONT, SIDE = {"id": KNOWN, "alt": "Front"}, {"id": UNKNOWN, "alt": ""}
 NASTY = "<script>alert(1)</script> & “co”"
 
 
@@ -168,6 +171,9 @@ def test_every_source_has_a_name() -> None:
         ("user", "last_sign_in_at", ["long ago", None], ("Last sign-in", "long ago", None)),
         ("product", "owner_id", [KNOWN, UNKNOWN], ("Owner", "a@b.example", UNKNOWN)),
         ("product", "name", ["Old", "New"], ("Name", "Old", "New")),
+        ("product", "images", [[FRONT], [FRONT, SIDE]], ("Images", "1. Front", "1. Front, 2. no text")),
+        ("product", "images", [None, []], ("Images", None, "")),
+        ("product", "images", ["none", [{"id": KNOWN}]], ("Images", "none", f"[{{'id': '{KNOWN}'}}]")),
         ("product", "colour", ["red", 3], ("colour", "red", "3")),
         ("product", "is_blue", [True, None], ("is_blue", "Yes", None)),
         ("lamp", "name", ["Old", "New"], ("name", "Old", "New")),
@@ -211,6 +217,48 @@ def test_a_summary_is_short_plain_text() -> None:
     created = {"name": [None, "Anvil"], "description": [None, long], "price": [None, "12.00"]}
     assert told(entry(action="created", changes=created)).summary == "Price 12.00"
     assert told(entry(kind="user", changes={"name": ["", "Anne"]})).summary == "Name nothing → Anne"
+
+
+@pytest.mark.parametrize(
+    ("pair", "summary"),
+    [
+        ([[FRONT], [FRONT, SIDE]], "Images 1 → 2"),
+        ([[FRONT], []], "Images 1 → 0"),
+        ([[FRONT, SIDE], [SIDE, FRONT]], "Images reordered"),
+        ([[FRONT], [SIDE]], "Images changed"),
+        ([[FRONT], [FRONT | {"alt": "The front"}]], "Images changed"),
+        ([None, [FRONT, SIDE]], "Images 2"),
+        ([None, []], ""),
+    ],
+)
+def test_of_pictures_a_summary_tells_how_many(pair: list[Any], summary: str) -> None:
+    assert told(entry(changes={"images": pair})).summary == summary
+
+
+async def test_pictures_are_shown_in_the_history_as_long_as_they_are_here(
+    sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
+) -> None:
+    front, side = [await add_picture(database, cast.alice) for _ in range(2)]
+    product = await make_product(cast.alice, images=[front | {"alt": "Front"}, side | {"alt": NASTY}])
+    await change(database, cast.alice, product, images=[front | {"alt": "Front"}])
+    file = {"format": "webp", "width": 96, "height": 64, "name": f"images/{front['id']}/file.webp"}
+    async with database.transaction() as session:
+        here = update(ProductImage).where(ProductImage.id == UUID(front["id"]))
+        await session.execute(here.values(files=[file]))
+        await session.execute(delete_rows(ProductImage).where(ProductImage.id == UUID(side["id"])))
+    sam = await sign_in("sam")
+    newest = (await history(database, product.id))[-1]
+    for path in (timeline(product), details(product), f"/admin/activity/details/{newest.id}"):
+        page = parse(await sam.get(path))
+        before, after = page.all("ol", class_="strip")
+        assert [item.text for item in before.all("li")] == ["1. Front", f"2. {NASTY}"]
+        assert [item.text for item in after.all("li")] == ["1. Front"]
+        assert before.one("del").text == NASTY
+        shown = [image.attributes["src"] for image in (*before.all("img"), *after.all("img"))]
+        assert shown == [f"/admin/media/{file['name']}"] * 2
+    page = parse(await sam.get(compare(product, 1)))
+    assert sides(page)["Images"] == [f"1. Front 2. {NASTY}", "1. Front"]
+    assert len(page.all("img")) == 2
 
 
 async def test_the_details_page_shows_the_latest_changes_field_by_field(
@@ -464,6 +512,7 @@ async def test_a_past_version_is_compared_with_today(
         "Owner": ["alice@demo.example", "bob@demo.example"],
         "Name": ["Lamp the same"],
         "State": ["Active the same"],
+        "Images": ["nothing the same"],
     }
     offers = {
         "alice": [],

@@ -4,15 +4,18 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from admin_app.admin import quick_search
 from admin_app.admin.quick_search import likeness
 from admin_app.database import Database
 from admin_app.domains.products.repository import ProductRepository
+from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.repository import UserRepository
 from admin_app.domains.users.service import UserService
-from admin_app.errors import TooSlow
+from admin_app.errors import TooSlow, Unavailable
 from admin_app.preferences import SavedView
+from admin_app.search_postgres import PostgresIndex
 from tests.admin.pages import Element, parse
 from tests.conftest import Cast, MakeProduct, SignIn
 from tests.search.conftest import work
@@ -152,17 +155,77 @@ async def test_a_search_that_takes_too_long_still_shows_pages(
     assert parse(response).one("p", class_="quick-notice").text == quick_search.TOO_SLOW
 
 
-async def test_three_statements_search_and_one_keeps_their_time(
+@pytest.mark.parametrize("trouble", [Unavailable("away"), TooSlow(), "cancelled", "empty"])
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+async def test_without_its_index_search_finds_exact_words_and_says_so(
+    trouble: object,
+    headers: dict[str, str],
+    sign_in: SignIn,
+    cast: Cast,
+    make_product: MakeProduct,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(self: PostgresIndex, *_: object, **__: object) -> list[object]:
+        if trouble == "cancelled":  # by PostgreSQL itself, which leaves the transaction unusable
+            await self._session.execute(select(func.pg_sleep(30)))
+        if isinstance(trouble, Exception):
+            raise trouble
+        return []
+
+    older = await make_product(cast.bob, name="Overkill, the older")
+    newer = await make_product(cast.alice, name="Overkill, the newer")
+    if trouble != "empty":
+        await work(database)
+    monkeypatch.setattr(PostgresIndex, "search", fail)
+    client = await sign_in("root")
+    response = await client.get(SEARCH, params={"q": "overkill"}, headers=headers)
+    assert response.status_code == 200
+    page = parse(response)
+    assert [title for kind, title in results_of(page) if kind == "Product"] == [newer.name, older.name]
+    assert page.one("p", class_="quick-note").text == quick_search.EXACT_ONLY
+    people = await client.get(SEARCH, params={"q": "bob@demo"}, headers=headers)
+    assert ("User", "bob@demo.example") in results_of(parse(people))
+
+
+async def test_with_its_index_search_says_nothing_about_it(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct, database: Database
+) -> None:
+    client = await sign_in("root")
+    response = await client.get(SEARCH, params={"q": "overkill"})
+    assert not parse(response).all("p", class_="quick-note"), "there is nothing to be found"
+    await make_product(cast.alice, name="Overkill")
+    await work(database)
+    for words in ("overkill", "xylophone"):
+        response = await client.get(SEARCH, params={"q": words})
+        assert not parse(response).all("p", class_="quick-note")
+
+
+async def test_when_exact_words_take_too_long_too_there_are_pages(
+    sign_in: SignIn, cast: Cast, make_product: MakeProduct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_slow(*_: object, **__: object) -> list[object]:
+        raise TooSlow
+
+    await make_product(cast.alice, name="Home")
+    monkeypatch.setattr(PostgresIndex, "search", too_slow)
+    monkeypatch.setattr(ProductRepository, "search", too_slow)
+    page = parse(await (await sign_in("root")).get(SEARCH, params={"q": "home"}, headers=FRAGMENT))
+    assert results_of(page) == [("Page", "Home")]
+    assert page.one("p", class_="quick-notice").text == quick_search.TOO_SLOW
+
+
+async def test_five_quick_statements_search(
     sign_in: SignIn, cast: Cast, make_product: MakeProduct, database: Database, statements: list[str]
 ) -> None:
     await make_product(cast.alice, name="Overkill")
     await work(database)
     async with database.reading() as session:
         statements.clear()
-        products = await ProductRepository(session, cast.root).search_index("overkil", 8)
+        products = await ProductService(session, cast.root).rank("overkil", 8)
         assert [product.name for product, _ in products] == ["Overkill"]
         assert await UserRepository(session, cast.root).rank("overkil", 8) == []
-        assert len(statements) == 3
+        assert len(statements) == 5  # two of them are the savepoint around the index
 
 
 @pytest.mark.parametrize(

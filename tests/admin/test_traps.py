@@ -352,7 +352,7 @@ async def test_every_admin_page_but_the_doors_asks_who_is_there(
         if route.name in open_to_all:
             continue
         assert isinstance(route, Route)
-        path = "/admin" + route.path.format(identity="product", pk=uuid4())
+        path = "/admin" + route.path.format(identity="product", pk=uuid4(), picture=uuid4(), file="x.webp")
         for method in route.methods or ():
             response = await client.request(method, path)
             assert response.status_code == (401 if method == "POST" else 302), (method, path)

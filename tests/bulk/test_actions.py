@@ -298,7 +298,7 @@ class TestProducts:
         [delivery] = await every(database, Delivery, event_id=event.id)
         assert (delivery.task, delivery.arguments) == (
             "update_product_index",
-            {"product_ids": [str(mine.id)]},
+            {"product_ids": [str(mine.id)], "anew": True},
         )
         assert await every(database, AuditEntry, operation_id=one) == []
         assert {product.version for product in await every(database, Product)} == {1}

@@ -92,6 +92,7 @@ def spawn(settings: Settings, tmp_path: Path) -> Iterator[Spawn]:
             **os.environ,
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": settings.redis_url,
+            "DATA_DIR": str(settings.data_dir),
             "SECRET_KEY": settings.secret_key.get_secret_value(),
             "DELIVERY_LEASE_SECONDS": str(settings.delivery_lease_seconds),
             **environment,

@@ -19,7 +19,9 @@ from admin_app import outbox, relay, worker
 from admin_app.bulk import items, runner
 from admin_app.bulk.runner import BulkRunner
 from admin_app.config import load_settings
+from admin_app.domains.products import image_tasks
 from admin_app.relay import Relay
+from admin_app.storage import Storage
 from admin_app.worker import Deliverer
 from tests.crash import effects
 
@@ -54,7 +56,15 @@ BULK_STEPS = {
     "worker has changed rows but not told so": Step("before", items, "conclude"),
     "worker has told what it changed but not committed": Step("after", items, "conclude"),
 }
-STEPS = RELAY_STEPS | WORKER_STEPS | BULK_STEPS
+IMAGE_STEPS = {
+    "worker has begun with a picture": Step("before", image_tasks, "convert"),
+    "worker has converted it but stored nothing": Step("after", image_tasks, "convert"),
+    "worker has stored the first file": Step("after", Storage, "put"),
+    "worker has stored all files": Step("after", image_tasks, "_store"),
+    "worker has made it ready but not committed": Step("before", outbox, "mark_done"),
+    "worker has committed that it is ready": Step("after", Deliverer, "_run"),
+}
+STEPS = RELAY_STEPS | WORKER_STEPS | BULK_STEPS | IMAGE_STEPS
 NOTHING = (None, 0, False, [])
 """What these functions return when they found nothing to do; all others always have something to do."""
 MAY_BE_IDLE = {"lock_due", "hand_over", "dequeue", "begin_try", "step"}
@@ -92,7 +102,7 @@ async def main(step: str, signal_name: str) -> None:
     if step == "relay" or step in RELAY_STEPS:
         await relay.run(settings)
     else:
-        await worker.run(settings, {effects.NOTE_EFFECT: effects.note_effect})
+        await worker.run(settings, {**image_tasks.TASKS, effects.NOTE_EFFECT: effects.note_effect})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from sqlalchemy import select, text
 
 from admin_app.database import Database, limit_time
 from admin_app.domains.products.models import ProductSearchDocument
-from admin_app.search_index import PostgresSearchIndex, SearchDocument
+from admin_app.search_index import SearchDocument
+from admin_app.search_postgres import PostgresIndex
 from tests.search.conftest import product_index
 
 HERE = Path(__file__).parent
@@ -42,7 +43,7 @@ def catalogue() -> Iterator[SearchDocument]:
 
 
 @pytest.fixture
-async def index(database: Database) -> AsyncIterator[PostgresSearchIndex]:
+async def index(database: Database) -> AsyncIterator[PostgresIndex]:
     async with database.reading() as session:
         index = product_index(session)
         await index.upsert(list(catalogue()))
@@ -57,7 +58,7 @@ def test_there_are_enough_queries_of_each_kind() -> None:
     }
 
 
-async def test_each_golden_query_has_its_product_among_the_first_three(index: PostgresSearchIndex) -> None:
+async def test_each_golden_query_has_its_product_among_the_first_three(index: PostgresIndex) -> None:
     names = {document.id: document.title for document in catalogue()}
     missed = {}
     for queries in GOLDEN.values():
@@ -101,7 +102,7 @@ def mistaken(word: str, chance: random.Random) -> str:
 
 
 async def test_a_mistake_somewhere_is_forgiven_nearly_always(
-    index: PostgresSearchIndex, database: Database
+    index: PostgresIndex, database: Database
 ) -> None:
     """Not always: some mistakes make another word of the catalogue."""
     titles = {document.id: document.title for document in catalogue()}

@@ -9,17 +9,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import false, select, update
 
-from admin_app.actor import Actor
 from admin_app.bulk.changes import Change
 from admin_app.database import Database
 from admin_app.domains.products import tasks
+from admin_app.domains.products.indexing import ProductIndex
 from admin_app.domains.products.models import ProductSearchDocument
-from admin_app.domains.products.repository import ProductRepository
 from admin_app.domains.products.schemas import ProductUpdate
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import UserUpdate
 from admin_app.domains.users.service import UserService
-from admin_app.search_index import PostgresSearchIndex, SearchDocument
+from admin_app.search import ExactOnly
+from admin_app.search_index import SearchDocument
+from admin_app.search_postgres import PostgresIndex
 from tests.conftest import Cast, MakeProduct
 from tests.crash.waiting import waits_or_ends
 from tests.search.conftest import Products, product_index, work
@@ -31,7 +32,7 @@ class TestIndex:
     ) -> None:
         product = await make_product(cast.alice, name="Overkill")
         async with products(cast.sam) as service:
-            assert await service.search_products("overkill") == []
+            assert isinstance(await service.rank("overkill", 5), ExactOnly)
             assert not (await service.get_details(product.id)).is_indexed
         await work(database)
         async with products(cast.sam) as service:
@@ -131,7 +132,7 @@ class TestIndex:
     @example(words="\ud800")
     async def test_any_text_may_be_searched_for(self, database: Database, words: str) -> None:
         async with database.reading() as session:
-            assert await ProductRepository(session, Actor.system()).search_index(words, 5) == []
+            assert await ProductIndex(session).search(words, 5) == []
 
     async def test_a_late_delivery_does_not_bring_an_older_version_back(
         self, cast: Cast, make_product: MakeProduct, database: Database
@@ -166,7 +167,7 @@ class TestIndex:
         database: Database,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(tasks, "BATCH", 2)
+        monkeypatch.setattr(tasks, "BATCH", 2)  # three deliveries
         rows = {(await make_product(cast.alice)).id for _ in range(5)}
         await work(database)
         async with database.transaction() as session:
@@ -187,15 +188,15 @@ class TestIndex:
         """Two tasks index the same product at once; the one that read first writes last."""
         product = await make_product(cast.alice)
         has_read, may_write = asyncio.Event(), asyncio.Event()
-        upsert = PostgresSearchIndex.upsert
+        upsert = PostgresIndex.upsert
 
-        async def hesitate(self, documents) -> None:
+        async def hesitate(self, documents, **options) -> None:
             if not has_read.is_set():
                 has_read.set()
                 await may_write.wait()
-            await upsert(self, documents)
+            await upsert(self, documents, **options)
 
-        monkeypatch.setattr(PostgresSearchIndex, "upsert", hesitate)
+        monkeypatch.setattr(PostgresIndex, "upsert", hesitate)
 
         async def index() -> None:
             async with database.transaction() as session:

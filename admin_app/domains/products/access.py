@@ -6,7 +6,7 @@ Everybody signed in reads every product. Superusers change all, administrators w
 from sqlalchemy import ColumnElement, false, true
 
 from admin_app.actor import Actor, Role
-from admin_app.domains.products.models import Product
+from admin_app.domains.products.models import Product, ProductImage
 
 WRITERS = frozenset({Role.SUPERUSER, Role.ADMINISTRATOR})
 """Who may create products, and so own them."""
@@ -31,6 +31,11 @@ def changeable_by(actor: Actor) -> ColumnElement[bool]:
 def in_bin_for(actor: Actor) -> ColumnElement[bool]:
     """What the bin shows: to those who may restore what they may, to those who only read everything."""
     return changeable_by(actor) if may_write(actor) else true()
+
+
+def may_see_image(actor: Actor, image: ProductImage) -> bool:
+    """One that no product has yet is only its uploader's."""
+    return image.product_id is not None or (image.uploaded_by == actor.id and actor.id is not None)
 
 
 def may_purge(actor: Actor) -> bool:

@@ -5,12 +5,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from wtforms import Form, StringField
+from wtforms import Form, HiddenField, StringField
 from wtforms.widgets import TextArea
 
 from admin_app.actor import Actor
 from admin_app.admin.base_view import Column, Line, Saved, ServiceView, validated
+from admin_app.admin.pictures import IMAGES, as_text
 from admin_app.domains.products import access, bulk
+from admin_app.domains.products.image_service import ProductImageService
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
 from admin_app.domains.products.service import ProductService
@@ -24,6 +26,7 @@ OWNER = "owner"
 class ProductForm(Form):
     """What the form has beyond the model's own columns."""
 
+    images = HiddenField("Images", default="[]")
     owner = StringField("Owner")
 
 
@@ -68,6 +71,8 @@ class ProductAdmin(ServiceView, model=Product):
         Column("owner", "Owner", value=lambda product: product.owner_email),
     )
     form_columns = ("name", "description", "price", "is_active")
+    images = ProductImageService
+    optional_fields = (IMAGES,)
     form_names = {"owner_id": OWNER}  # noqa: RUF012
     references = (OWNER,)
     side_fields = ("price", "is_active", OWNER)
@@ -91,6 +96,8 @@ class ProductAdmin(ServiceView, model=Product):
 
     async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
         found = await ProductService(session, actor).get_details(row_id)
+        if found.is_indexed is None:
+            return found.product, []
         state = "Up to date" if found.is_indexed else "Being updated"
         return found.product, [Line("Search index", state)]
 
@@ -107,7 +114,7 @@ class ProductAdmin(ServiceView, model=Product):
         return Saved(row, service.kept)
 
     def form_fields(self, actor: Actor) -> tuple[str, ...]:
-        fields = super().form_fields(actor)
+        fields = (*super().form_fields(actor), IMAGES)
         return (*fields, OWNER) if access.may_choose_owner(actor) else fields
 
     def hints(self, *, is_new: bool) -> Mapping[str, str]:
@@ -115,7 +122,7 @@ class ProductAdmin(ServiceView, model=Product):
         return {OWNER: f"{who} Left empty, it is you." if is_new else who}
 
     def form_values(self, row: Any) -> dict[str, Any]:
-        return super().form_values(row) | {OWNER: row.owner.email}
+        return super().form_values(row) | {IMAGES: as_text(row.images), OWNER: row.owner.email}
 
     async def lookup(
         self, session: AsyncSession, actor: Actor, name: str, term: str

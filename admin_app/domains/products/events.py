@@ -32,6 +32,13 @@ class ProductRestored(Event):
 
 
 @dataclass(frozen=True)
+class ProductImageAdded(Event):
+    """By upload or by URL, maybe to a form that is never saved. One event each, for each is a job."""
+
+    image_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
 class ProductIndexRequested(Event):
     """Nothing changed; the search index is to be written anew."""
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from admin_app.domains.products.events import (
     ProductCreated,
     ProductDeleted,
+    ProductImageAdded,
     ProductIndexRequested,
     ProductRestored,
     ProductUpdated,
@@ -15,6 +16,7 @@ from admin_app.events import Handlers, TaskCall
 
 UPDATE_PRODUCT_INDEX = "update_product_index"
 UPDATE_OWNER_INDEX = "update_owner_index"
+PROCESS_PRODUCT_IMAGES = "process_product_images"
 
 
 def on_product_created(event: ProductCreated) -> TaskCall:
@@ -35,7 +37,13 @@ def on_product_restored(event: ProductRestored) -> TaskCall:
 
 
 def on_product_index_requested(event: ProductIndexRequested) -> TaskCall:
-    return _update_index(event.product_ids)
+    # Whoever asks doubts what the index believes to have.
+    call = _update_index(event.product_ids)
+    return TaskCall(call.task, {**call.arguments, "anew": True})
+
+
+def on_product_image_added(event: ProductImageAdded) -> TaskCall:
+    return TaskCall(PROCESS_PRODUCT_IMAGES, {"image_ids": [str(image_id) for image_id in event.image_ids]})
 
 
 def on_user_updated(event: UserUpdated) -> TaskCall | None:
@@ -51,6 +59,7 @@ HANDLERS: Handlers = {
     ProductDeleted: (on_product_deleted,),
     ProductRestored: (on_product_restored,),
     ProductIndexRequested: (on_product_index_requested,),
+    ProductImageAdded: (on_product_image_added,),
     UserUpdated: (on_user_updated,),
 }
 

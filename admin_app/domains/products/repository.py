@@ -26,7 +26,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm import contains_eager, joinedload
 
 from admin_app import filters
 from admin_app.actor import Actor
@@ -34,8 +34,9 @@ from admin_app.domains.products.access import WRITERS, changeable_by, in_bin_for
 from admin_app.domains.products.models import (
     SEARCH_TEXT,
     Product,
+    ProductImage,
     ProductSearchDocument,
-    ProductSearchWord,
+    main_image_id,
 )
 from admin_app.domains.users.models import User
 from admin_app.filters import Filter
@@ -48,7 +49,6 @@ from admin_app.search import (
     plain,
     words,
 )
-from admin_app.search_index import Hit, PostgresSearchIndex, SearchDocument, SearchIndex
 
 MAX_OWNERS = 1000
 """More people than this are not looked up beforehand for one word of a search."""
@@ -135,7 +135,10 @@ BIN = Listing(
 _OWNED = (
     select(Product)
     .join(Product.owner)
-    .options(contains_eager(Product.owner).load_only(User.email, User.name))
+    .options(
+        contains_eager(Product.owner).load_only(User.email, User.name),
+        joinedload(Product.main_image).load_only(ProductImage.files),
+    )
 )
 _WITH_OWNER = _OWNED.where(_LIVE)
 
@@ -151,6 +154,11 @@ _ROWS: Rows = select(
     Product.created_at,
     Product.updated_at,
     User.email.label("owner_email"),
+    # Looked up for the rows of a page, after the others are left out.
+    select(ProductImage.files)
+    .where(ProductImage.id == main_image_id())
+    .scalar_subquery()
+    .label("main_files"),
 ).join(Product.owner)
 
 
@@ -165,9 +173,6 @@ class ProductRepository:
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
         self._actor = actor
-        self._index: SearchIndex = PostgresSearchIndex(
-            session, ProductSearchDocument, ProductSearchWord, "search_products"
-        )
 
     async def get(self, product_id: UUID) -> Product | None:
         statement = _WITH_OWNER.where(Product.id == product_id)
@@ -309,42 +314,6 @@ class ProductRepository:
 
     async def owner_may_own(self, owner_id: UUID) -> bool:
         return await self._session.scalar(select(may_own(literal(owner_id)))) or False
-
-    async def search_index(self, text: str, limit: int) -> list[tuple[Product, float]]:
-        """Ranked from 1 to 0, typo-tolerant, as complete as the worker is up to date; an id finds its row."""
-        row_id = as_id(text)
-        hits = [Hit(row_id, 1.0)] if row_id else await self._index.search(text, limit=limit)
-        scores = {hit.id: hit.score for hit in hits}
-        products = await self.get_many(list(scores)) if scores else []
-        return [(product, scores[product.id]) for product in products]
-
-    async def update_index(self, product_ids: Sequence[UUID]) -> None:
-        """Bring these products' index entries up to date, whatever order such calls arrive in.
-
-        Locked first and read afterwards, in a statement of its own: whoever waited for the lock sees what
-        the one before saw, or newer. Locked, a product cannot be deleted, so no entry outlives its product.
-        Those in the bin are locked too, for one of them may be on its way there or back.
-        """
-        lock = select(Product.id).where(Product.id.in_(product_ids)).order_by(Product.id)
-        await self._session.execute(lock.with_for_update(key_share=True))
-        statement = (
-            select(Product.id, Product.version, Product.name, Product.description, User.email)
-            .join(Product.owner)
-            .where(Product.id.in_(product_ids), _LIVE)
-            .order_by(Product.id)
-        )
-        rows = (await self._session.execute(statement)).all()
-        await self._index.upsert(
-            [SearchDocument(row.id, row.version, row.name, row.email, row.description) for row in rows]
-        )
-        await self._index.remove(set(product_ids) - {row.id for row in rows})
-
-    async def ids_of_owner(self, owner_id: UUID, after: UUID | None, limit: int) -> list[UUID]:
-        owned = select(Product.id).where(Product.owner_id == owner_id, _LIVE)
-        statement = owned.order_by(Product.id).limit(limit)
-        if after is not None:
-            statement = statement.where(Product.id > after)
-        return list(await self._session.scalars(statement))
 
     async def find_identical(
         self, keys: Collection[tuple[UUID, str, str]]

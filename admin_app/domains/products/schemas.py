@@ -1,5 +1,6 @@
 """The shapes of a product at the edges: what may come in, what goes out. Prices are Decimal throughout."""
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
@@ -7,11 +8,13 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from admin_app.text import Line, Paragraphs, reject_null
+from admin_app.text import Caption, Line, Paragraphs, reject_null
 
 CENT = Decimal("0.01")
 MAX_PRICE = Decimal(10) ** 8
 """Below it, that is."""
+
+MAX_IMAGES = 12
 
 
 def without_comma(value: object) -> object:
@@ -29,11 +32,47 @@ Price = Annotated[
 ]
 
 
+def _from_form(value: object) -> object:
+    """A form carries its images as one text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("The pictures arrived damaged. Open the form again.") from None
+
+
+def _few_and_once(images: list["ImageRef"]) -> list["ImageRef"]:
+    if len(images) > MAX_IMAGES:
+        raise ValueError(f"A product has at most {MAX_IMAGES} pictures, and these are {len(images)}.")
+    if len({image.id for image in images}) < len(images):
+        raise ValueError("The same picture is here twice. Remove one of them.")
+    return images
+
+
+def _canonical_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ValueError("The pictures arrived damaged. Open the form again.") from None
+
+
+class ImageRef(BaseModel):
+    """A picture of a product, and what it shows, for who cannot see it. The id is a canonical UUID."""
+
+    id: Annotated[str, AfterValidator(_canonical_id)]
+    alt: Caption = ""
+
+
+Images = Annotated[list[ImageRef], AfterValidator(_few_and_once), BeforeValidator(_from_form)]
+
+
 class ProductCreate(BaseModel):
     name: Line
     description: Paragraphs = ""
     price: Price
     is_active: bool = True
+    images: Images = []
 
 
 class ProductUpdate(BaseModel):
@@ -43,6 +82,7 @@ class ProductUpdate(BaseModel):
     description: Paragraphs | None = None
     price: Price | None = None
     is_active: bool | None = None
+    images: Images | None = None
     owner_id: UUID | None = None
 
     _no_null = reject_null()

@@ -24,6 +24,8 @@ from admin_app.domains.products.events import (
     ProductRestored,
     ProductUpdated,
 )
+from admin_app.domains.products.image_service import ProductImageService
+from admin_app.domains.products.indexing import ProductIndex
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.repository import BIN, LISTING, ProductRepository, may_own
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
@@ -33,6 +35,7 @@ from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
 from admin_app.merging import Made, merge, require_version, state_at
 from admin_app.outbox import OutboxBus
+from admin_app.search import EXACT_SCORE, ExactOnly
 from admin_app.text import is_storable
 
 CHUNK = 500
@@ -49,10 +52,10 @@ BIN_DAYS = 30
 
 @dataclass(frozen=True)
 class ProductDetails:
-    """`is_indexed`: search already knows the product as it is now."""
+    """`is_indexed`: search already knows the product as it is now. None: only another server knows that."""
 
     product: Product
-    is_indexed: bool
+    is_indexed: bool | None
 
 
 class ProductService:
@@ -70,6 +73,8 @@ class ProductService:
         self._session = session
         self._actor = actor
         self._products = ProductRepository(session, actor)
+        self._index = ProductIndex(session)
+        self._images = ProductImageService(session, actor)
         self._events: EventBus = OutboxBus(session, actor)
         self.kept: Sequence[Made] = ()
         """What others changed since the version the last `update` was based on."""
@@ -95,6 +100,7 @@ class ProductService:
         self._session.add_all(products)
         await self._flush()
         for product in products:
+            await self._images.attach(product, [])
             audit.record(self._session, self._actor, "created", product)
         for chunk in _chunks([product.id for product in products]):
             self._events.publish(ProductCreated(chunk))
@@ -109,6 +115,8 @@ class ProductService:
 
     async def get_details(self, product_id: UUID) -> ProductDetails:
         """As `get_by_id`, with what the worker has made of it so far."""
+        if not self._index.engine.is_in_database:
+            return ProductDetails(await self.get_by_id(product_id), None)
         found = await self._products.get_with_index_state(product_id)
         if found is None:
             raise NotFound
@@ -172,8 +180,15 @@ class ProductService:
         return [product for product, _ in await self.rank(query, limit)]
 
     async def rank(self, text: str, limit: int) -> list[tuple[Product, float]]:
-        """As `search_products`, each with how well it matches, from 1 to 0."""
-        return await self._products.search_index(text, limit)
+        """As `search_products`, each with how well it matches, from 1 to 0.
+
+        ExactOnly while the index does not answer.
+        """
+        hits = await self._index.search(text, limit)
+        if hits is None:
+            return ExactOnly((product, EXACT_SCORE) for product in await self._products.search(text, limit))
+        scores = {hit.id: hit.score for hit in hits}
+        return [(product, scores[product.id]) for product in await self._products.get_many(list(scores))]
 
     async def update(
         self,
@@ -300,6 +315,7 @@ class ProductService:
         if audit.snapshot(product) == before:
             return product
         await self._flush()
+        await self._images.attach(product, before["images"])
         changes = audit.record(self._session, self._actor, action, product, before, note=note)
         self._events.publish(ProductUpdated((product.id,), tuple(changes)))
         return product

@@ -332,6 +332,9 @@ async def test_a_field_is_looked_for_in_its_own_index(field: str, database: Data
         select(AuditEntry.id).where(*LISTING.conditions(query)).order_by(AuditEntry.id.desc()).limit(26)
     )
     compiled = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    async with database.reading() as session:
+    async with database.reading() as session:  # ends in a rollback
+        # For the few rows of a test, others of its indexes may do as well.
+        for other in ("kind", "action", "actor", "row"):
+            await session.execute(text(f"DROP INDEX ix_audit_entry_{other}"))
         plan = (await session.execute(text(f"EXPLAIN {compiled}".replace(":", "\\:")))).scalars().all()
     assert f"ix_audit_entry_changed_{field}" in "\n".join(plan)

@@ -384,6 +384,7 @@ class TestTraces:
             "description": [None, ""],
             "price": [None, "0.99"],
             "is_active": [None, True],
+            "images": [None, []],
             "owner_id": [None, str(actor.id)],
         }
 
