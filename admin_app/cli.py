@@ -97,10 +97,11 @@ def serve(
 def relay(data_dir: DataDir = None) -> None:
     """Hand due deliveries to the queue."""
     from admin_app import relay
+    from admin_app.domains import SLOW_TASKS
 
     with installation(data_dir) as settings:
         _log(settings, "relay")
-        asyncio.run(relay.run(settings))
+        asyncio.run(relay.run(settings, SLOW_TASKS))
 
 
 @app.command()

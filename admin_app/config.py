@@ -1,5 +1,6 @@
 """Settings, read once from the environment (or a .env file) at start."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
     public_url: str = ""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     storage_url: str = ""
-    storage_options: dict[str, SecretStr] = Field(default={}, repr=False)
+    storage_options: Annotated[dict[str, SecretStr], NoDecode] = Field(default={}, repr=False)
     cdn_url: str = ""
     search_url: str = ""
     search_key: SecretStr = SecretStr("")
@@ -61,9 +62,27 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _known_storage(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in {"file", "s3", "gs", "az"}:
+        parts = urlsplit(value)
+        if value and parts.scheme not in {"file", "s3", "gs", "az"}:
             raise ValueError("must start with file://, s3://, gs:// or az://")
+        if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+            raise ValueError("must name a whole path, such as file:///srv/media")
+        if value and parts.scheme != "file" and not parts.netloc:
+            raise ValueError(f"must name a bucket or container, such as {parts.scheme}://shop")
         return value.rstrip("/")
+
+    @field_validator("storage_options", mode="before")
+    @classmethod
+    def _json_object(cls, value: object) -> object:
+        try:
+            options = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            options = None
+        if not isinstance(options, dict) or not all(
+            isinstance(item, str | SecretStr) for item in options.values()
+        ):
+            raise ValueError('must be a JSON object of texts, such as {"endpoint": "https://s3.example.com"}')
+        return options
 
     @field_validator("search_url", "cdn_url")
     @classmethod
@@ -106,6 +125,12 @@ class Settings(BaseSettings):
     def _secret_with_own_database(self) -> Self:
         if self.database_url and not self.secret_key.get_secret_value():
             raise ValueError("SECRET_KEY must be set when DATABASE_URL is set")
+        return self
+
+    @model_validator(mode="after")
+    def _options_for_a_service(self) -> Self:
+        if self.storage_options and self.files_url.startswith("file:"):
+            raise ValueError("STORAGE_OPTIONS are for a STORAGE_URL of s3://, gs:// or az://")
         return self
 
     @property

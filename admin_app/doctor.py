@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from admin_app import migrations
 from admin_app.config import ConfigurationError, Settings
+from admin_app.domains import open_storage
 from admin_app.embedded import embedded_servers
+from admin_app.errors import Unavailable
 from admin_app.outbox import describe
-from admin_app.search_meilisearch import MeilisearchEngine
+from admin_app.search_meilisearch import MeilisearchEngine, read_synonyms
 
 MIN_POSTGRESQL = 180000
 EXTENSIONS = ("pg_trgm", "unaccent")
@@ -44,6 +46,7 @@ def examine(configured: Settings) -> Iterator[Check]:
             yield _attempt("data directory", lambda: _data_directory(settings))
             yield from _database(settings, is_embedded=not configured.database_url)
             yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
+            yield _attempt("storage", lambda: asyncio.run(_storage(settings)))
             yield _attempt("search", lambda: asyncio.run(_search(settings)))
     except ConfigurationError as error:
         yield Check("servers", str(error), is_ok=False)
@@ -125,7 +128,19 @@ def _queue(settings: Settings, *, is_embedded: bool) -> Check:
     return Check("queue", f"{name} {number} ({place})")
 
 
+async def _storage(settings: Settings) -> Check:
+    storage = open_storage(settings)
+    try:
+        await storage.check()
+    except Unavailable as error:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        return Check("storage", f"{settings.files_url}: {describe(cause)}", is_ok=False)
+    return Check("storage", f"{settings.files_url} can be written and read")
+
+
 async def _search(settings: Settings) -> Check:
+    if settings.search_synonyms:
+        read_synonyms(settings.search_synonyms)
     if not settings.search_url:
         return Check("search", "in PostgreSQL")
     engine = MeilisearchEngine(settings.search_url, settings.search_key.get_secret_value())

@@ -1,9 +1,10 @@
-"""A supervised process ends with its supervisor, however that one died.
+"""How a process ends: by a signal, or, if it is supervised, with its supervisor, however that one died.
 
 The supervisor holds the other end of this process's standard input. When it is gone, the kernel closes
 the pipe: the one sign that even `kill -9` gives, on every system, without polling.
 """
 
+import asyncio
 import os
 import signal
 import sys
@@ -12,6 +13,15 @@ import time
 
 VARIABLE = "ADMIN_APP_SUPERVISED"
 GRACE_SECONDS = 8
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 def hold() -> bool:

@@ -5,7 +5,7 @@ Handing it to the queue proves nothing, so nobody else may set it.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -86,11 +86,17 @@ class OutboxBus:
                 self._session.add(Delivery(event=row, task=call.task, arguments=call.arguments))
 
 
-async def lock_due(session: AsyncSession, limit: int) -> Sequence[Delivery]:
-    """Due deliveries, locked until the transaction ends; those another relay holds are passed over."""
+async def lock_due(
+    session: AsyncSession, limit: int, *, tasks: Collection[str] | None = None, but: Collection[str] = ()
+) -> Sequence[Delivery]:
+    """Due deliveries, locked until the transaction ends; those another relay holds are passed over.
+
+    `tasks`: only of these; `but`: of all others.
+    """
+    wanted = Delivery.task.in_(tasks) if tasks is not None else Delivery.task.not_in(but)
     statement = (
         select(Delivery)
-        .where(_OPEN, Delivery.next_try_at <= func.now())
+        .where(_OPEN, Delivery.next_try_at <= func.now(), wanted)
         .order_by(Delivery.next_try_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -11,6 +11,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from saq.queue.redis import RedisQueue
 
 QUEUE_NAME = "admin"
+SLOW_QUEUE_NAME = "admin-slow"
+"""For tasks that take seconds of a core each: a hundred pictures must not keep the search index waiting."""
 DELIVER = "deliver"
 """The one SAQ function: which task a delivery runs stands in the database, not in the queue."""
 
@@ -18,7 +20,7 @@ TASK_TIMEOUT_SECONDS = 300
 SOCKET_TIMEOUT_SECONDS = 2
 
 
-def connect_queue(redis_url: str, *, retries: int = 6) -> RedisQueue:
+def connect_queue(redis_url: str, name: str = QUEUE_NAME, *, retries: int = 6) -> RedisQueue:
     """Nothing is sent yet. A command that finally fails raises redis.exceptions.RedisError."""
     redis = Redis.from_url(
         redis_url,
@@ -28,7 +30,7 @@ def connect_queue(redis_url: str, *, retries: int = 6) -> RedisQueue:
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         health_check_interval=15,
     )
-    return RedisQueue(redis, name=QUEUE_NAME)
+    return RedisQueue(redis, name=name)
 
 
 async def disconnect(queue: RedisQueue) -> None:

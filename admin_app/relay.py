@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import signal
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -12,12 +12,23 @@ from saq import Job
 from admin_app import outbox
 from admin_app.config import Settings
 from admin_app.database import Database
+from admin_app.lifeline import stop_on_signals
 from admin_app.outbox import Delivery
-from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
+from admin_app.queue import (
+    DELIVER,
+    QUEUE_NAME,
+    SLOW_QUEUE_NAME,
+    TASK_TIMEOUT_SECONDS,
+    connect_queue,
+    disconnect,
+)
 
 BATCH = 100
 MAX_QUEUED = 1_000
 """The queue is a short buffer: what is more waits in PostgreSQL, so an outage piles up no copies."""
+
+MAX_QUEUED_SLOW = 50
+"""As many are begun within a lease, and hardly more."""
 
 POLL_SECONDS = 1.0
 ENQUEUE_TIMEOUT_SECONDS = 5.0
@@ -34,10 +45,22 @@ class Queue(Protocol):
 class Relay:
     """Any number may run at once: each delivery is leased by one, and due again when the lease ends."""
 
-    def __init__(self, database: Database, queue: Queue, *, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        *,
+        lease_seconds: float,
+        tasks: Collection[str] | None = None,
+        but: Collection[str] = (),
+        max_queued: int = MAX_QUEUED,
+    ) -> None:
+        """It hands over deliveries of these tasks only, or of all but some."""
         self._database = database
         self._queue = queue
         self._lease_seconds = lease_seconds
+        self._tasks, self._but = tasks, but
+        self._max_queued = max_queued
         self._wake = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -68,11 +91,11 @@ class Relay:
         While the queue cannot be reached, nothing is leased.
         """
         async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
-            room = MAX_QUEUED - await self._queue.count("queued")
+            room = self._max_queued - await self._queue.count("queued")
         if room <= 0:
             return 0
         async with self._database.transaction() as session:
-            due = await outbox.lock_due(session, min(room, BATCH))
+            due = await outbox.lock_due(session, min(room, BATCH), tasks=self._tasks, but=self._but)
             if due:
                 await outbox.lease(session, [delivery.id for delivery in due], self._lease_seconds)
         async with asyncio.timeout(ENQUEUE_TIMEOUT_SECONDS):
@@ -119,21 +142,26 @@ class Relay:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def run(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """The relay process: until SIGTERM or SIGINT."""
+async def run(
+    settings: Settings, slow_tasks: Collection[str] = (), *, stop: asyncio.Event | None = None
+) -> None:
+    """The relay process: until SIGTERM or SIGINT. Slow tasks go to a queue of their own."""
     stop = stop or stop_on_signals()
-    database = Database(settings.database_url, pool_size=3)
-    queue = connect_queue(settings.redis_url, retries=1)
+    database = Database(settings.database_url, pool_size=6)
+    usual, slow = (
+        connect_queue(settings.redis_url, name, retries=1) for name in (QUEUE_NAME, SLOW_QUEUE_NAME)
+    )
+    lease = settings.delivery_lease_seconds
+    relays = [Relay(database, usual, lease_seconds=lease, but=slow_tasks)]
+    if slow_tasks:
+        relays.append(
+            Relay(database, slow, lease_seconds=lease, tasks=slow_tasks, max_queued=MAX_QUEUED_SLOW)
+        )
     try:
-        await Relay(database, queue, lease_seconds=settings.delivery_lease_seconds).run(stop)
+        async with asyncio.TaskGroup() as group:
+            for relay in relays:
+                group.create_task(relay.run(stop))
     finally:
-        await disconnect(queue)
+        for queue in (usual, slow):
+            await disconnect(queue)
         await database.close()
-
-
-def stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

@@ -35,6 +35,9 @@ REFUSED = {400, 413, 415, 422}
 
 IS_MISSING = "index_not_found"
 
+STRANGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""Of an answer that is no JSON, or not of the expected shape, such as a proxy's."""
+
 AWAY = "The search server does not answer."
 
 logger = logging.getLogger(__name__)
@@ -70,7 +73,7 @@ class MeilisearchIndex:
             found = await self._index.search(
                 storable(text), limit=limit, attributes_to_retrieve=["id"], show_ranking_score=True
             )
-        return [Hit(UUID(hit["id"]), hit["_rankingScore"]) for hit in found.hits]
+            return [Hit(UUID(hit["id"]), float(hit["_rankingScore"])) for hit in found.hits]
 
     async def is_empty(self) -> bool:
         async with self._engine.asking(SEARCH_SECONDS):
@@ -81,7 +84,9 @@ class MeilisearchIndex:
             found = await self._index.get_documents(
                 ids=[str(row_id) for row_id in ids], limit=len(ids), fields=["id", "version", "digest"]
             )
-        return {UUID(row["id"]): Known(row["version"], bytes.fromhex(row["digest"])) for row in found.results}
+            return {
+                UUID(row["id"]): Known(row["version"], bytes.fromhex(row["digest"])) for row in found.results
+            }
 
     async def ids(self, limit: int) -> AsyncIterator[Sequence[UUID]]:
         """By offset, for the server has no other way: what is changed meanwhile may be left out."""
@@ -89,9 +94,10 @@ class MeilisearchIndex:
         while True:
             async with self._engine.asking():
                 found = await self._index.get_documents(offset=offset, limit=limit, fields=["id"])
-            if not found.results:
+                page = [UUID(row["id"]) for row in found.results]
+            if not page:
                 return
-            yield [UUID(row["id"]) for row in found.results]
+            yield page
             offset += limit
 
 
@@ -161,7 +167,7 @@ class MeilisearchEngine:
 
     @asynccontextmanager
     async def asking(self, seconds: float = REQUEST_SECONDS) -> AsyncIterator[None]:
-        """Raises Unavailable for everything that is not the fault of the request."""
+        """Raises Unavailable, or another AppError for a request that would be refused again."""
         if monotonic() < self._away_until:
             raise Unavailable(AWAY)
         try:
@@ -171,16 +177,15 @@ class MeilisearchEngine:
             if error.code == IS_MISSING:
                 raise NotSetUp from error
             if error.status_code in REFUSED:
-                raise
+                raise AppError(f"The search server refuses this: {error.code}.") from error
             is_key = error.status_code in {401, 403}
             raise self._give_up("The search server refuses SEARCH_KEY." if is_key else AWAY) from error
-        except (MeilisearchError, httpx2.HTTPError, TimeoutError, ValueError, TypeError) as error:
-            # The last two: an answer that is no JSON, or not of the expected shape, such as a proxy's.
+        except (MeilisearchError, httpx2.HTTPError, TimeoutError, *STRANGE) as error:
             raise self._give_up(AWAY) from error
 
     def _give_up(self, reason: str) -> Unavailable:
         self._away_until = monotonic() + AWAY_SECONDS
-        logger.warning("%s Tried again in %d s.", reason, AWAY_SECONDS)
+        logger.warning("%s Nobody here asks it again for %d s.", reason, AWAY_SECONDS)
         return Unavailable(reason)
 
     async def _exists(self, uid: str) -> bool:
@@ -219,7 +224,6 @@ class MeilisearchEngine:
             searchable_attributes=["title", "keywords", "body"],  # the most important first
             displayed_attributes=["id", "version", "digest"],
             filterable_attributes=["keywords"],
-            sortable_attributes=["title"],
             ranking_rules=["words", "typo", "proximity", "attribute", "sort", "exactness"],
             typo_tolerance=TypoTolerance(disable_on_attributes=["keywords"], min_word_size_for_typos=sizes),
             synonyms=read_synonyms(self._synonyms) if self._synonyms else {},

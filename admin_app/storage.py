@@ -1,16 +1,19 @@
 """Files in object storage, by URL: a local folder, S3, Google Cloud Storage or Azure.
 
-Names are paths such as `products/0197.../480.webp`, without a leading slash.
+Names are paths such as `images/0197.../9f2c....webp`, without a leading slash.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
 from uuid import uuid4
 
 from obstore.exceptions import BaseError
@@ -37,7 +40,12 @@ _RETRIES = {
 }
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 """In the answer of a store that is not the right one at all."""
+MAX_LOGGED = 300
 _FOREVER = "public, max-age=31536000, immutable"
+
+MARK = ".storage"
+
+logger = logging.getLogger(__name__)
 
 
 class _Session(Protocol):
@@ -62,7 +70,8 @@ class Storage:
     ) -> None:
         """`options` as obstore calls them; what is missing comes from AWS_*, GOOGLE_* or AZURE_* variables.
 
-        Connects to nothing, and makes no folder; raises ValueError for an option that does not exist.
+        Connects to nothing, and makes no folder. Raises ValueError, with a sentence, for options that make no
+        sense.
         """
         self._url = url
         self._cdn_url = cdn_url
@@ -70,21 +79,35 @@ class Storage:
         self._remote = None if self._is_local else _connect(url, options)
 
     @cached_property
+    def _local(self) -> tuple[ObjectStore, Path]:
+        """The folder, made by the first use in a process, and a mark in it."""
+        folder = Path(url2pathname(urlsplit(self._url).path))
+        store = from_url(self._url, mkdir=True, automatic_cleanup=True)
+        mark = folder / MARK
+        mark.touch()
+        return store, mark
+
+    @property
     def _store(self) -> ObjectStore:
-        return self._remote or from_url(self._url, mkdir=True)
+        """A folder that is not the one it was, such as one whose disk is gone, is out of reach: not empty."""
+        if self._remote is not None:
+            return self._remote
+        store, mark = self._local
+        mark.stat()
+        return store
 
     async def put(self, name: str, content: bytes, media_type: str) -> None:
         """Never half of it. Caches may keep it for good, so other content needs another name."""
         # A folder has no room for attributes; whoever serves from it knows them.
         attributes = None if self._is_local else {"Content-Type": media_type, "Cache-Control": _FOREVER}
-        async with _reachable():
-            await self._store.put_async(name, content, attributes=attributes)
+        async with self._reachable() as store:
+            await store.put_async(name, content, attributes=attributes)
 
     async def get(self, name: str) -> bytes | None:
         """None: not there."""
-        async with _reachable():
+        async with self._reachable() as store:
             try:
-                found = await self._store.get_async(name)
+                found = await store.get_async(name)
                 return bytes(await found.bytes_async())
             except ValueError:
                 return None
@@ -95,9 +118,9 @@ class Storage:
 
     async def delete(self, name: str) -> None:
         """Not being there is no error."""
-        async with _reachable():
+        async with self._reachable() as store:
             try:
-                await self._store.delete_async(name)
+                await store.delete_async(name)
             except (FileNotFoundError, ValueError, TypeError):  # TypeError: the name is no path
                 return
 
@@ -105,8 +128,8 @@ class Storage:
         """All below this folder. Nothing being there is no error."""
         if not prefix.strip("/"):
             raise ValueError("nothing deletes the whole storage")
-        async with _reachable():
-            async for batch in self._store.list(prefix):
+        async with self._reachable() as store:
+            async for batch in store.list(prefix):
                 await asyncio.gather(*(self.delete(found["path"]) for found in batch))
 
     def public_url(self, name: str) -> str | None:
@@ -122,13 +145,29 @@ class Storage:
         if read != b"check":
             raise Unavailable("The file storage does not give back what was written to it.")
 
+    @asynccontextmanager
+    async def _reachable(self) -> AsyncIterator[ObjectStore]:
+        """Raises Unavailable instead of whatever the store raises, which is for the log."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                yield self._store
+        except (BaseError, OSError) as error:  # TimeoutError is an OSError
+            told, *_ = f"{type(error).__name__} {error}".split("Debug source")
+            logger.warning("file storage: %s", " ".join(told.split())[:MAX_LOGGED])
+            raise Unavailable(
+                "The file storage cannot be reached just now. Try again in a moment."
+            ) from error
+
 
 def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
     client: dict[str, Any] = {
         **_CLIENT,
-        "allow_http": any(value.startswith("http://") for value in options.values()),
+        "allow_http": True,  # whoever names such an endpoint means it
         **{name: value for name, value in options.items() if name in _OF_THE_CLIENT},
     }
+    for name, value in options.items():
+        if "endpoint" in name.lower() and not _is_web_address(value):
+            raise ValueError(f"STORAGE_OPTIONS: {name} must be an address such as https://s3.example.com.")
     config: Any = {name: value for name, value in options.items() if name not in client}
     connect: Any = from_url  # its types depend on the URL
     try:
@@ -138,11 +177,6 @@ def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
     return store
 
 
-@asynccontextmanager
-async def _reachable() -> AsyncIterator[None]:
-    """Raises Unavailable instead of whatever the store raises."""
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            yield
-    except (BaseError, OSError) as error:  # TimeoutError is an OSError
-        raise Unavailable("The file storage cannot be reached just now. Try again in a moment.") from error
+def _is_web_address(value: str) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not set(value) & set(' <>\\^`{|}"')

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import os
+import signal
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +18,20 @@ from admin_app.database import Database
 from admin_app.domains import CHORES, TASKS, find_role, open_database
 from admin_app.errors import Unavailable
 from admin_app.events import Tasks
-from admin_app.queue import DELIVER, TASK_TIMEOUT_SECONDS, connect_queue, disconnect
+from admin_app.lifeline import stop_on_signals
+from admin_app.queue import (
+    DELIVER,
+    QUEUE_NAME,
+    SLOW_QUEUE_NAME,
+    TASK_TIMEOUT_SECONDS,
+    connect_queue,
+    disconnect,
+)
 from admin_app.upkeep import Upkeep
 
 CONCURRENCY = 8
+SPARE_CONNECTIONS = 4
+"""For bulk operations and chores."""
 SHUTDOWN_GRACE_SECONDS = 4
 
 logger = logging.getLogger(__name__)
@@ -76,7 +88,12 @@ class Deliverer:
 
 
 class PromptWorker(Worker[Any]):
-    """SAQ's worker (0.26), which would sit out its grace period for upkeep tasks that only sleep."""
+    """SAQ's worker (0.26), which would sit out its grace period for upkeep tasks that only sleep.
+
+    There may be several in a process, so signals are not theirs.
+    """
+
+    SIGNALS: list[signal.Signals] = []  # noqa: RUF012  # read by SAQ as declared
 
     async def stop(self) -> None:
         self.event.set()
@@ -86,7 +103,14 @@ class PromptWorker(Worker[Any]):
         await super().stop()
 
 
-def build_worker(queue: RedisQueue, database: Database, settings: Settings, tasks: Tasks) -> PromptWorker:
+def build_worker(
+    queue: RedisQueue,
+    database: Database,
+    settings: Settings,
+    tasks: Tasks,
+    *,
+    concurrency: int = CONCURRENCY,
+) -> PromptWorker:
     deliverer = Deliverer(
         database,
         tasks,
@@ -100,7 +124,7 @@ def build_worker(queue: RedisQueue, database: Database, settings: Settings, task
     return PromptWorker(
         queue,
         [(DELIVER, deliver)],
-        concurrency=CONCURRENCY,
+        concurrency=concurrency,
         dequeue_timeout=1,  # also how long an idle worker takes to stop
         shutdown_grace_period_s=SHUTDOWN_GRACE_SECONDS,
     )
@@ -108,14 +132,36 @@ def build_worker(queue: RedisQueue, database: Database, settings: Settings, task
 
 async def run(settings: Settings, tasks: Tasks = TASKS) -> None:
     """The worker process: until SIGTERM or SIGINT."""
-    database = open_database(settings)
-    queue = connect_queue(settings.redis_url)
-    stop = asyncio.Event()
+    stop = stop_on_signals()
+    slow_ones = os.cpu_count() or 1
+    # Fewer, and tasks that need a second connection would wait for each other.
+    connections = max(settings.database_pool_size, 2 * (CONCURRENCY + slow_ones) + SPARE_CONNECTIONS)
+    database = open_database(settings.model_copy(update={"database_pool_size": connections}))
+    queues = [connect_queue(settings.redis_url, name) for name in (QUEUE_NAME, SLOW_QUEUE_NAME)]
+    workers = [
+        build_worker(queue, database, settings, tasks, concurrency=concurrency)
+        for queue, concurrency in zip(queues, (CONCURRENCY, slow_ones), strict=True)
+    ]
     beside = asyncio.gather(BulkRunner(database, find_role).run(stop), Upkeep(database, CHORES).run(stop))
     try:
-        await build_worker(queue, database, settings, tasks).start()
+        await _run_until(stop, workers)
     finally:
         stop.set()
         await beside
-        await disconnect(queue)
+        for queue in queues:
+            await disconnect(queue)
         await database.close()
+
+
+async def _run_until(stop: asyncio.Event, workers: Sequence[PromptWorker]) -> None:
+    """If one fails, the others end, too, and the process with them."""
+    running = [asyncio.create_task(worker.start()) for worker in workers]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    while not all(task.done() for task in running):
+        for worker in workers:
+            worker.event.set()  # again: one that has only begun to start makes itself a new one
+        await asyncio.wait(running, timeout=0.1)
+    for task in running:
+        task.result()

@@ -138,18 +138,18 @@ RULES = (
         (*WEB, *QUEUE),
     ),
     # Processes of no domain.
-    Rule("relay", "config database outbox queue", WEB),
+    Rule("relay", "config database lifeline outbox queue", WEB),
     Rule("web", "config", QUEUE),
     Rule("refusals", "errors outbox", WEB),
     Rule("embedded embedded.*", "config embedded.*", (*WEB, *QUEUE, *SQL)),
-    Rule("doctor", "config embedded migrations outbox search_meilisearch", WEB),
+    Rule("doctor", "config domains embedded errors migrations outbox search_meilisearch", WEB),
     # Where things are put together.
     Rule(
         "domains",
         "actor audit bulk.* config database events outbox preferences search_* storage submissions upkeep "
         "security.* domains.*",
     ),
-    Rule("worker", "bulk.runner config database domains errors events outbox queue upkeep", WEB),
+    Rule("worker", "bulk.runner config database domains errors events lifeline outbox queue upkeep", WEB),
     Rule(
         "admin.site",
         "actor config database errors storage admin admin.* domains.*.admin",

@@ -17,7 +17,7 @@ from admin_app.database import Database
 from admin_app.outbox import Delivery
 from admin_app.queue import connect_queue, disconnect
 from admin_app.relay import Relay
-from tests.crash.effects import effect_database, publish
+from tests.crash.effects import NOTE_EFFECT, effect_database, publish
 from tests.crash.waiting import eventually
 
 LONG = 3600.0
@@ -120,11 +120,10 @@ async def test_a_delivery_whose_job_died_with_its_worker_is_enqueued_again(
 
 
 async def test_a_full_queue_leaves_the_rest_due_in_the_database(
-    database: Database, queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
+    database: Database, queue: RedisQueue
 ) -> None:
-    monkeypatch.setattr(relay, "MAX_QUEUED", 2)
     await publish(database, range(5))
-    one = Relay(database, queue, lease_seconds=LONG)
+    one = Relay(database, queue, lease_seconds=LONG, max_queued=2)
     assert [await one.hand_over(), await one.hand_over()] == [2, 0]
     assert await queue.count("queued") == 2
     assert await due(database) == 3
@@ -210,3 +209,15 @@ async def test_the_relay_outlives_a_lost_database_connection(
             async with database.transaction() as session:
                 await session.execute(TERMINATE_OTHERS)
     await own.close()
+
+
+async def test_one_hands_over_some_tasks_and_another_all_but_these(
+    database: Database, queue: RedisQueue
+) -> None:
+    await publish(database, range(3))
+    assert await Relay(database, queue, lease_seconds=LONG, tasks=["another"]).hand_over() == 0
+    assert await Relay(database, queue, lease_seconds=LONG, but=[NOTE_EFFECT]).hand_over() == 0
+    assert (
+        await Relay(database, queue, lease_seconds=LONG, tasks=[NOTE_EFFECT], max_queued=2).hand_over() == 2
+    )
+    assert await Relay(database, queue, lease_seconds=LONG, but=["another"]).hand_over() == 1

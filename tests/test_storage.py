@@ -221,3 +221,54 @@ def test_a_public_address_needs_a_cdn() -> None:
 def test_a_session_carries_its_storage() -> None:
     storage = Storage("s3://media")
     assert storage_of(SimpleNamespace(info={STORAGE: storage})) is storage
+
+
+async def test_without_options_the_usual_variables_are_read(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, option in (
+        ("AWS_ENDPOINT_URL", "endpoint"),
+        ("AWS_REGION", "region"),
+        ("AWS_ACCESS_KEY_ID", "access_key_id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
+    ):
+        monkeypatch.setenv(name, s3.options[option])
+    await Storage(s3.url).check()
+
+
+@pytest.mark.parametrize("endpoint", ["x y", "s3.example.com", "ftp://s3.example.com", "http://"])
+def test_an_endpoint_that_is_none_is_told_at_once(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="endpoint must be an address"):
+        Storage("s3://shop", {"endpoint": endpoint})
+
+
+async def test_why_it_cannot_be_reached_is_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    options = {"endpoint": "http://127.0.0.1:9", "access_key_id": "k", "secret_access_key": "not-for-the-log"}
+    with pytest.raises(Unavailable) as refused:
+        await Storage("s3://shop", options).put("images/a", b"", "image/webp")
+    assert "127.0.0.1:9" not in refused.value.message
+    assert "127.0.0.1:9" in caplog.text
+    assert "not-for-the-log" not in caplog.text
+
+
+async def test_a_folder_that_is_gone_is_out_of_reach_and_not_empty(tmp_path: Path) -> None:
+    """As when its disk is not there: whoever took it for empty would delete or give up what is only away."""
+    folder = tmp_path / "media"
+    storage = Storage(folder.as_uri())
+    await storage.put("images/a", b"a", "image/webp")
+    folder.rename(tmp_path / "away")
+    folder.mkdir()
+    for attempt in (
+        storage.get("images/a"),
+        storage.put("images/b", b"b", "image/webp"),
+        storage.delete("images/a"),
+        storage.delete_all("images/"),
+    ):
+        with pytest.raises(Unavailable):
+            await attempt
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    (tmp_path / "away").rename(folder)
+    assert await storage.get("images/a") == b"a"
+    await storage.delete_all("images/")
+    assert [path.name for path in folder.iterdir()] == [".storage"]

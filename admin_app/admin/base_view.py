@@ -135,6 +135,9 @@ class Images(Protocol):
     async def arrived(self, image_id: UUID, /) -> Any:
         """The picture, stored now."""
 
+    async def give_up(self, image_id: UUID, /) -> None:
+        """It could not be stored."""
+
     async def add_url(self, row_id: UUID | None, url: str, /) -> Any:
         """A picture to be downloaded."""
 

@@ -17,7 +17,7 @@ from admin_app.actor import Actor, Role, Source
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.diffs import FEW_STEPS, Piece, as_html, cut, shortened, word_diff
 from admin_app.admin.formatting import exact_time, money
-from admin_app.admin.pictures import Picture, as_words, pictures_of
+from admin_app.admin.pictures import Numbered, Picture, PictureChanges, as_words, pictures_of
 from admin_app.audit import ACTIONS, HIDDEN, Snapshot, fields_of, kind_of
 from admin_app.database import Base
 from admin_app.domains.activity.service import ActivityService
@@ -75,6 +75,18 @@ class ToldField:
         """What changed and a little around it; more roughly, for there may be many on a page."""
         return as_html(shortened(word_diff(self.old or "", self.new or "", FEW_STEPS)))
 
+    @cached_property
+    def pictures(self) -> PictureChanges:
+        return PictureChanges(self.old_pictures, self.new_pictures)
+
+    @property
+    def picture_texts(self) -> list[tuple[Numbered, Markup]]:
+        """The pictures with another text, and what became of it."""
+        return [
+            (new, as_html(shortened(word_diff(old.picture.alt, new.picture.alt, FEW_STEPS))))
+            for old, new in self.pictures.reworded
+        ]
+
     @property
     def old_side(self) -> Markup:
         """What it was, with <del> around what is gone."""
@@ -104,8 +116,8 @@ class ToldField:
             return ""
         if len(set(numbers)) == len(numbers):
             return f"{self.label} {' → '.join(map(str, numbers))}"
-        is_order = all(picture in self.old_pictures for picture in self.new_pictures)
-        return f"{self.label} {'reordered' if is_order else 'changed'}"
+        has_more = self.pictures.added or self.pictures.removed or self.pictures.reworded
+        return f"{self.label} {'changed' if has_more else 'reordered'}"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from admin_app.admin import forms
 from admin_app.admin.base_view import Images, ServiceView
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
 from admin_app.admin.pictures import Picture, ids_of, pictures_of
-from admin_app.errors import AppError, Forbidden, InvalidInput, NotFound
+from admin_app.errors import AppError, Forbidden, InvalidInput, NotFound, Unavailable
 from admin_app.images.containers import MAX_BYTES, ImageRefused, look_at
-from admin_app.images.downloads import DownloadFailed, require_public
+from admin_app.images.downloads import require_public
 
 MAX_ASKED = 50
 FILE, URL = "file", "url"
@@ -54,7 +54,7 @@ class ImagePages(Pages):
         """A file, or the URL to fetch it from."""
         images = _images_of(self._view(request))
         try:
-            posted = await forms.read(request, max_files=1)
+            posted = await forms.read_upload(request)
             given, url = posted.get(FILE), posted.get(URL)
             if isinstance(given, UploadFile):
                 image = await self._upload(request, images, row_id, await _content(given))
@@ -64,7 +64,7 @@ class ImagePages(Pages):
                     image = await images(session, actor).add_url(row_id, url.strip())
             else:
                 raise InvalidInput("Choose a picture, or enter the address of one.")
-        except (ImageRefused, DownloadFailed) as error:
+        except ImageRefused as error:
             return JSONResponse({"message": error.reason}, status_code=InvalidInput.status)
         except (Forbidden, NotFound):
             raise
@@ -89,7 +89,12 @@ class ImagePages(Pages):
         await asyncio.to_thread(look_at, content)
         async with self._changing(request) as (session, actor):
             image = await images(session, actor).begin(row_id)
-        await self.site.storage.put(image.original, content, "application/octet-stream")
+        try:
+            await self.site.storage.put(image.original, content, "application/octet-stream")
+        except Unavailable:
+            async with self._changing(request) as (session, actor):
+                await images(session, actor).give_up(image.id)
+            raise
         async with self._changing(request) as (session, actor):
             return await images(session, actor).arrived(image.id)
 

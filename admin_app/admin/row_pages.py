@@ -15,7 +15,7 @@ from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
 from admin_app.admin.history import timeline
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
-from admin_app.admin.pictures import IMAGES, Picture, pictures_of, typed_images
+from admin_app.admin.pictures import IMAGES, Picture, PictureChanges, pictures_of, typed_images
 from admin_app.errors import AppError, Conflict, InvalidInput, NotFound
 from admin_app.merging import EditConflict
 from admin_app.submissions import AlreadySubmitted
@@ -215,8 +215,8 @@ class RowPages(Pages):
 
     async def _pictures(
         self, request: Request, view: ServiceView, fields: Sequence[Field], choice: conflicts.Choice | None
-    ) -> dict[str, list[Picture]]:
-        """Those of the form, and those somebody else gave the row meanwhile."""
+    ) -> dict[str, Any]:
+        """Those of the form, and how those differ that somebody else gave the row meanwhile."""
         if view.images is None:
             return {}
         [mine] = [typed_images(field.data or "") for field in fields if field.name == IMAGES]
@@ -226,7 +226,9 @@ class RowPages(Pages):
         if mine or theirs:
             async with self._reading(request) as session:
                 found = await pictures_of(session, actor_of(request), view, [*mine, *theirs])
-        return {"pictures": found[: len(mine)], "their_pictures": found[len(mine) :]}
+        pictures = found[: len(mine)]
+        their_pictures = PictureChanges(pictures, found[len(mine) :]) if their else None
+        return {"pictures": pictures, "their_pictures": their_pictures}
 
     async def _delete_page(
         self,

@@ -23,8 +23,8 @@ WRONG_SIGN_IN = "E-mail or password is wrong."
 PREFIX = "typed."
 """Apart from the fields of the sign-in form: an account has an e-mail and a password, too."""
 
-MAX_TYPED_BYTES = 300_000
-"""As a browser encodes it. A character may take 12, so the longest form that can be saved has 260,000."""
+MAX_TYPED_BYTES = 350_000
+"""As a browser encodes it. A character may take 12, so the longest form that can be saved has 305,000."""
 
 MAX_TYPED_FIELDS = 100
 

@@ -53,6 +53,9 @@ def merge(tables: Iterable[Handlers]) -> Handlers:
 
 HANDLERS: Handlers = merge([product_handlers.HANDLERS])
 TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS}
+SLOW_TASKS = frozenset(image_tasks.TASKS)
+"""Those that take seconds of a core, and wait in a queue of their own."""
+
 ACTIONS: Actions = table_of([*product_bulk.ACTIONS, *user_bulk.ACTIONS])
 
 

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
 
-MAX_BYTES = 20 * 1024 * 1024
+from admin_app.images.containers import MAX_BYTES, ImageRefused
+
 MAX_REDIRECTS = 5
 MAX_ADDRESS_LENGTH = 2000
 TIMEOUT_SECONDS = 10
@@ -23,16 +24,8 @@ _NO_ADDRESS = "This is no address of an image on the web."
 _NOT_PUBLIC = "This address does not lead to the public internet. Give one that everybody can open."
 
 
-class DownloadFailed(Exception):
-    """`reason` is a sentence for whoever gave the address."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 async def download(url: str) -> bytes:
-    """Whatever is there, unchecked. Raises DownloadFailed."""
+    """Whatever is there, unchecked. Raises ImageRefused."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), _client() as client:
             for _ in range(1 + MAX_REDIRECTS):
@@ -43,30 +36,31 @@ async def download(url: str) -> bytes:
                         return await _content(response)
                     url = str(response.next_request.url)
     except TimeoutError:
-        raise DownloadFailed(f"The download took longer than {TIMEOUT_SECONDS} seconds.") from None
+        raise ImageRefused(f"The download took longer than {TIMEOUT_SECONDS} seconds.") from None
     except SSRFProtectionError as error:
-        raise DownloadFailed(_NOT_PUBLIC) from error
+        raise ImageRefused(_NOT_PUBLIC) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadFailed("The server at this address could not be reached, or broke off.") from error
-    raise DownloadFailed(f"This address leads on to another one more than {MAX_REDIRECTS} times.")
+        raise ImageRefused("The server at this address could not be reached, or broke off.") from error
+    raise ImageRefused(f"This address leads on to another one more than {MAX_REDIRECTS} times.")
 
 
 async def require_public(url: str) -> None:
-    """Raises DownloadFailed for what `download` would refuse without asking anybody but the name servers."""
+    """Raises ImageRefused for what `download` would refuse without asking anybody but the name servers."""
     if len(url) > MAX_ADDRESS_LENGTH:
-        raise DownloadFailed(f"This address is longer than {MAX_ADDRESS_LENGTH:,} characters.")
+        raise ImageRefused(f"This address is longer than {MAX_ADDRESS_LENGTH:,} characters.")
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise DownloadFailed(_NO_ADDRESS) from error
-    if parts.scheme not in {"http", "https"} or not parts.host:
-        raise DownloadFailed("Give an address that begins with http:// or https://.")
-    if not 0 < (parts.port or 80) < 65536:
-        raise DownloadFailed(_NO_ADDRESS)
+        host, port = parts.host, parts.port
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ImageRefused(_NO_ADDRESS) from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ImageRefused("Give an address that begins with http:// or https://.")
+    if port is not None and not 0 < port < 65536:
+        raise ImageRefused(_NO_ADDRESS)
     if parts.userinfo:
-        raise DownloadFailed("Give an address without a name and password in it.")
+        raise ImageRefused("Give an address without a name and password in it.")
     if not all(_is_public(address) for address in await _resolve(parts)):
-        raise DownloadFailed(_NOT_PUBLIC)
+        raise ImageRefused(_NOT_PUBLIC)
 
 
 async def _resolve(url: httpx.URL) -> set[IPv4Address | IPv6Address]:
@@ -75,7 +69,7 @@ async def _resolve(url: httpx.URL) -> set[IPv4Address | IPv6Address]:
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-        raise DownloadFailed(f"No server called {url.host} can be found.") from error
+        raise ImageRefused(f"No server called {host} can be found.") from error
     return {ip_address(address[0]) for *_, address in found}
 
 
@@ -104,12 +98,12 @@ def _client() -> httpx.AsyncClient:
 
 async def _content(response: httpx.Response) -> bytes:
     if response.status_code != 200:
-        raise DownloadFailed(f"The server at this address answered with status {response.status_code}.")
+        raise ImageRefused(f"The server at this address answered with status {response.status_code}.")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise DownloadFailed("The server at this address sends the image compressed once more.")
+        raise ImageRefused("The server at this address sends the image compressed once more.")
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > MAX_BYTES:
-            raise DownloadFailed(f"This file has more than {MAX_BYTES // 1024 // 1024} MB.")
+            raise ImageRefused(f"This file has more than {MAX_BYTES // 1024 // 1024} MB.")
     return bytes(content)

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from admin_app.images.containers import ImageRefused, look_at
+from admin_app.images.containers import DAMAGED, ImageRefused, look_at
 
-TIMEOUT_SECONDS = 45
+TIMEOUT_SECONDS = 30
 END_SECONDS = 5
 MAX_RESULT_BYTES = 32 * 1024 * 1024
 PROGRAM = Path(__file__).with_name("conversion.py")
 
-DAMAGED = "This image cannot be read: it is damaged."
 TOO_SLOW = "This image cannot be converted: it takes too much time. Send a smaller one."
 TOO_LARGE = "This image cannot be converted: it takes too much memory. Send a smaller one."
 TOO_MANY_PIXELS = "This image cannot be converted: it has too many pixels. Send a smaller one."

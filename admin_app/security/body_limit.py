@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_app.errors import AppError
 
 MAX_BODY_BYTES = 1_000_000
-MAX_ANONYMOUS_BODY_BYTES = 350_000
-"""For pages open to everybody. Signing in may bring along a form that was being filled in: at most 300,000
+MAX_ANONYMOUS_BODY_BYTES = 400_000
+"""For pages open to everybody. Signing in may bring along a form that was being filled in: at most 350,000
 and the names of its fields (`admin/sign_in_pages.py`). Of percent signs alone, the worst there is, as much
 takes the form parser 0.2 seconds; of any real text 0.05.
 """
@@ -50,10 +50,12 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limits.get(scope["path"], MAX_BODY_BYTES)
-        if self._upload_prefixes and scope["path"].startswith(self._upload_prefixes):
+        limit, headers = self._limits.get(scope["path"], MAX_BODY_BYTES), Headers(scope=scope)
+        # Of any other kind of form, as much keeps the parser busy for half a minute.
+        is_file = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        if is_file and self._upload_prefixes and scope["path"].startswith(self._upload_prefixes):
             limit = MAX_UPLOAD_BYTES
-        announced = Headers(scope=scope).get("content-length", "0")
+        announced = headers.get("content-length", "0")
         if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
             raise TooLarge(limit)
         received = 0

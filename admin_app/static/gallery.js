@@ -30,7 +30,7 @@ let current = null;
 const open = (link) => {
   const links = [...place().querySelectorAll("a")];
   current = link;
-  large.querySelector("img").src = link.href;
+  large.querySelector("img").src = link.dataset.show;
   large.querySelector("img").alt = link.title;
   large.querySelector("[data-name]").textContent = `${links.indexOf(link) + 1} of ${links.length}: ${link.title}`;
   for (const button of large.querySelectorAll("[data-step]")) button.hidden = links.length < 2;

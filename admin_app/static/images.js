@@ -5,6 +5,7 @@ import { send } from "./uploads.js";
 
 const MAX_PICTURES = 12;
 const MAX_BYTES = 20 * 1024 * 1024;
+const MAX_NAMES = 3;
 const AT_ONCE = 3;
 
 const place = document.querySelector("[data-pictures]");
@@ -17,8 +18,10 @@ const words = JSON.parse(place.dataset.words);
 const blank = place.querySelector("template").content.firstElementChild;
 
 const tiles = () => [...list.children];
-const isRefused = (tile) => tile.dataset.state === "refused";
-const kept = () => tiles().filter((tile) => !isRefused(tile));
+// Of these, only the reason is shown: saving asks to remove them.
+const USELESS = new Set(["refused", "uploading", "failed", "discarded", "gone"]);
+const isUseless = (tile) => USELESS.has(tile.dataset.state);
+const kept = () => tiles().filter((tile) => tile.dataset.state !== "refused");
 const inTile = (tile, name) => tile.querySelector(`[data-${name}]`);
 const numberOf = (tile) => tiles().indexOf(tile) + 1;
 const say = (text) => {
@@ -48,7 +51,7 @@ const number = () => {
     }
     inTile(tile, "do=earlier").disabled = at === 0;
     inTile(tile, "do=later").disabled = at === all.length - 1;
-    inTile(tile, "do=main").hidden = tile === main || isRefused(tile);
+    inTile(tile, "do=main").hidden = tile === main || isUseless(tile);
   }
   list.hidden = all.length === 0;
 };
@@ -57,15 +60,19 @@ const changed = () => {
   write();
 };
 
-const refuse = (message) => {
-  part("refused").textContent = message;
-  part("refused").hidden = !message;
+const refuse = (what, message) => {
+  part(`${what}-refused`).textContent = message;
+  part(`${what}-refused`).hidden = !message;
 };
+
+const sources = new WeakMap(); // tile -> the file, or what is called by an address
 
 const show = (tile, { state, reason = null, thumbnail = null }) => {
   tile.dataset.state = state;
-  const text = reason ?? words[state] ?? "";
+  const told = reason ?? words[state] ?? "";
+  const text = isUseless(tile) && sources.has(tile) ? `${sources.get(tile).name}: ${told}` : told;
   if (inTile(tile, "told").textContent !== text) inTile(tile, "told").textContent = text;
+  inTile(tile, "frame").draggable = !isUseless(tile);
   if (!thumbnail || tile.querySelector("img")?.getAttribute("src") === thumbnail) return;
   const image = Object.assign(new Image(), { src: thumbnail, alt: "", draggable: false });
   inTile(tile, "frame").replaceChildren(image);
@@ -75,7 +82,6 @@ const newTile = (picture) => {
   const tile = blank.cloneNode(true);
   tile.dataset.picture = picture.id ?? "";
   inTile(tile, "alt").value = picture.alt ?? "";
-  inTile(tile, "frame").draggable = true;
   show(tile, picture);
   return tile;
 };
@@ -91,6 +97,7 @@ const watch = follow(
       const before = tile.dataset.state;
       show(tile, told);
       if (told.state === before || isOpen(told.state)) continue;
+      number();
       news.push(`Picture ${numberOf(tile)}: ${told.state === "ready" ? "ready" : inTile(tile, "told").textContent}`);
     }
     if (news.length) say(news.join(" "));
@@ -100,14 +107,13 @@ const watch = follow(
 // Files: a few at once, the others in their turn. A tile shows one from the first moment on.
 const queue = [];
 const sending = new Map(); // tile -> what breaks its sending off
-const files = new WeakMap();
-let asking = 0; // addresses being looked at
+let isAsking = false; // whether an address is being looked at
 
 const sendNext = () => {
   while (sending.size < AT_ONCE && queue.length) sendTile(queue.shift());
 };
 const sendTile = async (tile) => {
-  const file = files.get(tile);
+  const file = sources.get(tile);
   const bar = inTile(tile, "progress");
   const stop = new AbortController();
   sending.set(tile, stop);
@@ -128,75 +134,81 @@ const settle = (tile, file, { picture, message, mayWork }) => {
     watch();
     return;
   }
-  show(tile, { state: "refused", reason: `${file.name}: ${message}` });
+  show(tile, { state: "refused", reason: message });
   inTile(tile, "do=again").hidden = !mayWork;
   hasFailed = true;
   changed();
   say(`${file.name} was not added. ${message}`);
 };
 const enqueue = (tile) => {
-  show(tile, { state: "queued", reason: `Waiting to be uploaded: ${files.get(tile).name}` });
+  show(tile, { state: "queued", reason: `Waiting to be uploaded: ${sources.get(tile).name}` });
   inTile(tile, "do=again").hidden = true;
   queue.push(tile);
   number();
   sendNext();
 };
 
+const notAdded = (why, left) => {
+  if (left.length === 0) return [];
+  const names = left.slice(0, MAX_NAMES).map(({ name }) => name).join(", ");
+  const more = left.length > MAX_NAMES ? ` and ${left.length - MAX_NAMES} more` : "";
+  return [`${why}, so not added: ${names}${more}.`];
+};
 const add = (chosen) => {
-  refuse("");
   const fitting = chosen.filter((file) => file.size <= MAX_BYTES);
-  const large = chosen.filter((file) => file.size > MAX_BYTES).map((file) => `${file.name} has more than 20 MB.`);
+  const large = chosen.filter((file) => file.size > MAX_BYTES);
   const room = Math.max(MAX_PICTURES - kept().length, 0);
-  const most = fitting.length > room ? [`At most ${MAX_PICTURES} pictures: ${fitting.length - room} not added.`] : [];
   for (const file of fitting.slice(0, room)) {
     const tile = newTile({ state: "queued" });
-    files.set(tile, file);
+    sources.set(tile, file);
     list.append(tile);
     enqueue(tile);
   }
-  if (large.length || most.length) refuse([...large, ...most].join(" "));
+  const tooMany = notAdded(`More than ${MAX_PICTURES} pictures`, fitting.slice(room));
+  refuse("files", [...notAdded("More than 20 MB", large), ...tooMany].join(" "));
 };
 
 const addUrl = async () => {
-  refuse("");
-  const button = part("add-url");
-  if (kept().length >= MAX_PICTURES) return refuse(`At most ${MAX_PICTURES} pictures. Remove one first.`);
-  if (!url.value.trim() || button.disabled) return url.focus();
-  button.disabled = true;
-  asking += 1;
-  const { picture, message } = await send(place.dataset.add, "url", url.value.trim());
-  asking -= 1;
-  button.disabled = false;
+  const address = url.value.trim();
+  if (!address || isAsking) return url.focus();
+  isAsking = part("add-url").disabled = url.readOnly = true;
+  const { picture, message } =
+    kept().length < MAX_PICTURES
+      ? await send(place.dataset.add, "url", address)
+      : { message: `At most ${MAX_PICTURES} pictures. Remove one first.` };
+  isAsking = part("add-url").disabled = url.readOnly = false;
   if (picture) {
     url.value = "";
-    list.append(newTile(picture));
+    const tile = newTile(picture);
+    sources.set(tile, { name: address });
+    list.append(tile);
     changed();
     watch();
     say(`Picture ${kept().length} was added.`);
-  } else {
-    refuse(message);
-    hasFailed = true;
   }
+  refuse("url", message ?? "");
   url.setAttribute("aria-invalid", String(!picture));
-  url.setAttribute("aria-describedby", picture ? "" : "images-refused");
+  url.setAttribute("aria-describedby", picture ? "" : "images-url-refused");
   release();
 };
 
-// Saving waits for what is on its way, and does not go on if some of it was refused meanwhile.
+// Saving waits for what is on its way, a typed address included, and does not go on if some of it was refused.
 let held = null;
 let hasFailed = false;
-const isBusy = () => sending.size + queue.length + asking > 0;
+const isBusy = () => sending.size + queue.length > 0 || isAsking;
+const isTyped = () => url.value.trim() !== "";
 const wait = form.querySelector("[data-wait]");
 document.addEventListener(
   "submit",
   (event) => {
-    if (event.target !== form || !isBusy()) return;
+    if (event.target !== form || !(isBusy() || isTyped())) return;
     event.preventDefault();
     event.stopPropagation();
     if (!held) hasFailed = false;
     held = event;
     form.classList.add("is-sending");
     wait.textContent = "Saving as soon as the pictures have arrived.";
+    if (isTyped()) addUrl();
   },
   true,
 );
@@ -205,12 +217,17 @@ const release = () => {
   const { submitter } = held;
   held = null;
   form.classList.remove("is-sending");
-  wait.textContent = hasFailed ? "Not saved yet: a picture was not added." : "";
-  if (hasFailed) place.scrollIntoView({ block: "nearest" });
-  else form.requestSubmit(submitter);
+  wait.textContent = "";
+  if (isTyped()) {
+    wait.textContent = "Not saved yet: correct or clear the address of a picture.";
+    url.focus();
+  } else if (hasFailed) {
+    wait.textContent = "Not saved yet: a picture was not added.";
+    place.scrollIntoView({ block: "nearest" });
+  } else form.requestSubmit(submitter);
 };
 window.addEventListener("beforeunload", (event) => {
-  if (isBusy()) event.preventDefault();
+  if (isBusy() || isTyped()) event.preventDefault();
 });
 
 const remove = (tile) => {
@@ -219,13 +236,12 @@ const remove = (tile) => {
   sending.get(tile)?.abort();
   if (queue.includes(tile)) queue.splice(queue.indexOf(tile), 1);
   tile.remove();
-  refuse("");
+  refuse("files", "");
   changed();
   say(told);
   (next ? inTile(next, "do=remove") : part("choose")).focus();
   release();
 };
-
 
 const ACTIONS = {
   main: (tile) => list.prepend(tile),
@@ -313,5 +329,5 @@ url.addEventListener("keydown", (event) => {
   addUrl();
 });
 
-for (const tile of tiles()) inTile(tile, "frame").draggable = true;
+for (const tile of tiles()) inTile(tile, "frame").draggable = !isUseless(tile);
 number();

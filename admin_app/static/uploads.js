@@ -3,7 +3,7 @@
 const SIGNED_OUT = "You were signed out. Sign in in another tab, then try again.";
 const GONE = "You may not add pictures here any more, or this is gone.";
 const WHY = {
-  0: "It did not arrive. Look after the connection, then try again.",
+  0: "It did not arrive. Check the connection, then try again.",
   401: SIGNED_OUT,
   403: GONE,
   404: GONE,

@@ -196,16 +196,20 @@ async def test_of_two_sets_of_pictures_both_are_shown_and_either_is_taken(
     sign_in: SignIn, cast: Cast, database: Database, make_product: MakeProduct
 ) -> None:
     for side in ("mine", "theirs"):
-        front, back = [await add_picture(database, cast.alice) for _ in range(2)]
+        front, back, third = [await add_picture(database, cast.alice) for _ in range(3)]
         product = await make_product(cast.alice, images=[front, back])
-        hers, his = [back], [front | {"alt": "<b>His</b>"}, back]
+        hers, his = [back, third], [front | {"alt": "<b>His</b>"}, back | {"alt": "Back"}]
         alice, _, form = await contested(
             sign_in, product, {"images": json.dumps(hers)}, {"images": json.dumps(his)}
         )
-        theirs = form.one("ol", class_="strip")
-        assert [item.text for item in theirs.all("li")] == ["1. <b>His</b>", "2. no text"]
+        theirs, only_hers = form.all("ol", class_="strip")
+        assert [item.text for item in theirs.all("li")] == [
+            "1. <b>His</b> not in yours",
+            "2. Back other text",
+        ]
+        assert [item.text for item in only_hers.all("li")] == ["Picture 2"]
         mine = form.one("ol", class_="picture-list")
-        assert [item.attributes["data-picture"] for item in mine.all("li")] == [back["id"]]
+        assert [item.attributes["data-picture"] for item in mine.all("li")] == [back["id"], third["id"]]
         response = await alice.post(edit(product), data=sent(form, images=side))
         assert response.status_code == 303
         saved = await load(database, Product, product.id)

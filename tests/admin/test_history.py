@@ -171,9 +171,9 @@ def test_every_source_has_a_name() -> None:
         ("user", "last_sign_in_at", ["long ago", None], ("Last sign-in", "long ago", None)),
         ("product", "owner_id", [KNOWN, UNKNOWN], ("Owner", "a@b.example", UNKNOWN)),
         ("product", "name", ["Old", "New"], ("Name", "Old", "New")),
-        ("product", "images", [[FRONT], [FRONT, SIDE]], ("Images", "1. Front", "1. Front, 2. no text")),
-        ("product", "images", [None, []], ("Images", None, "")),
-        ("product", "images", ["none", [{"id": KNOWN}]], ("Images", "none", f"[{{'id': '{KNOWN}'}}]")),
+        ("product", "images", [[FRONT], [FRONT, SIDE]], ("Pictures", "1. Front", "1. Front, 2. no text")),
+        ("product", "images", [None, []], ("Pictures", None, "")),
+        ("product", "images", ["none", [{"id": KNOWN}]], ("Pictures", "none", f"[{{'id': '{KNOWN}'}}]")),
         ("product", "colour", ["red", 3], ("colour", "red", "3")),
         ("product", "is_blue", [True, None], ("is_blue", "Yes", None)),
         ("lamp", "name", ["Old", "New"], ("name", "Old", "New")),
@@ -222,12 +222,12 @@ def test_a_summary_is_short_plain_text() -> None:
 @pytest.mark.parametrize(
     ("pair", "summary"),
     [
-        ([[FRONT], [FRONT, SIDE]], "Images 1 → 2"),
-        ([[FRONT], []], "Images 1 → 0"),
-        ([[FRONT, SIDE], [SIDE, FRONT]], "Images reordered"),
-        ([[FRONT], [SIDE]], "Images changed"),
-        ([[FRONT], [FRONT | {"alt": "The front"}]], "Images changed"),
-        ([None, [FRONT, SIDE]], "Images 2"),
+        ([[FRONT], [FRONT, SIDE]], "Pictures 1 → 2"),
+        ([[FRONT], []], "Pictures 1 → 0"),
+        ([[FRONT, SIDE], [SIDE, FRONT]], "Pictures reordered"),
+        ([[FRONT], [SIDE]], "Pictures changed"),
+        ([[FRONT], [FRONT | {"alt": "The front"}]], "Pictures changed"),
+        ([None, [FRONT, SIDE]], "Pictures 2"),
         ([None, []], ""),
     ],
 )
@@ -249,16 +249,95 @@ async def test_pictures_are_shown_in_the_history_as_long_as_they_are_here(
     sam = await sign_in("sam")
     newest = (await history(database, product.id))[-1]
     for path in (timeline(product), details(product), f"/admin/activity/details/{newest.id}"):
-        page = parse(await sam.get(path))
-        before, after = page.all("ol", class_="strip")
-        assert [item.text for item in before.all("li")] == ["1. Front", f"2. {NASTY}"]
-        assert [item.text for item in after.all("li")] == ["1. Front"]
-        assert before.one("del").text == NASTY
-        shown = [image.attributes["src"] for image in (*before.all("img"), *after.all("img"))]
-        assert shown == [f"/admin/media/{file['name']}"] * 2
+        [told_changes] = parse(await sam.get(path)).all("ul", class_="picture-changes")
+        assert [item.text for item in told_changes.all("li")] == [f"Removed 2. {NASTY}", "1 unchanged"]
+        assert not told_changes.all("img")
     page = parse(await sam.get(compare(product, 1)))
-    assert sides(page)["Images"] == [f"1. Front 2. {NASTY}", "1. Front"]
-    assert len(page.all("img")) == 2
+    assert sides(page)["Pictures"] == [f"1. Front 2. {NASTY} removed", "1. Front"]
+    shown = [image.attributes["src"] for image in page.all("img")]
+    assert shown == [f"/admin/media/{file['name']}"] * 2
+
+
+A, B, C, D, E = ({"id": str(UUID(int=number)), "alt": letter} for number, letter in enumerate("ABCDE", 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ([A], [A, B], ["Added 2. B", "1 unchanged"]),
+        ([A, B | {"alt": ""}], [A], ["Removed Picture 2", "1 unchanged"]),
+        ([A, B, C], [B, A, C], ["Reordered: 1 ↔ 2", "New main picture 1. B", "1 unchanged"]),
+        ([A, B, C, D], [A, B, D, C], ["Reordered: 3 ↔ 4", "2 unchanged"]),
+        ([A, B, C, D, E], [A, E, B, C, D], ["Reordered: 5 → 2", "4 unchanged"]),
+        ([A, B], [A, B | {"alt": "B <b>"}], ["New text 2. B<b>", "1 unchanged"]),
+        ([A, B], [A | {"alt": ""}, B], ["New text 1. A", "1 unchanged"]),
+        ([A, B, C], [D, C, B | {"alt": "b"}], ["Added 1. D", "Removed 1. A", "New text 3. Bb",
+            "Reordered: 2 ↔ 3", "New main picture 1. D"]),
+        ([E, A, B, C, D], [B, C, A, D], ["Removed 1. E", "Reordered: 2 → 3", "New main picture 1. B",
+            "3 unchanged"]),
+        ([A, B, C, D], [B, C, A], ["Removed 4. D", "Reordered: 1 → 3", "New main picture 1. B",
+            "2 unchanged"]),
+        ([A], [], ["Removed 1. A"]),
+        ([], [A, B], ["Added 1. A 2. B"]),
+    ],
+)  # fmt: skip
+async def test_of_pictures_the_history_tells_what_became_of_them(
+    sign_in: SignIn,
+    cast: Cast,
+    database: Database,
+    make_product: MakeProduct,
+    old: list[dict[str, str]],
+    new: list[dict[str, str]],
+    lines: list[str],
+) -> None:
+    product = await make_product(cast.alice)
+    async with database.transaction() as session:
+        made = AuditEntry(
+            actor_label="alice@demo.example",
+            source="form",
+            request_id=uuid4(),
+            action="updated",
+            kind="product",
+            row_id=product.id,
+            version=2,
+            changes={"images": [old, new]},
+        )
+        session.add(made)
+    page = parse(await (await sign_in("sam")).get(timeline(product)))
+    [told_changes] = page.all("ul", class_="picture-changes")
+    assert [item.text for item in told_changes.all("li")] == lines
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "before", "after"),
+    [
+        ([A, B], [B, C], "1. A removed 2. B", "1. B 2. C added"),
+        ([A, B, C], [B, A, C], "1. A moved 2. B moved 3. C", "1. B moved 2. A moved 3. C"),
+        ([A], [A | {"alt": ""}], "1. A other text", "Picture 1 other text"),
+        (
+            [A, B, C],
+            [C, A | {"alt": "a"}, B],
+            "1. A other text 2. B 3. C moved",
+            "1. C moved 2. a other text 3. B",
+        ),
+    ],
+)
+async def test_two_sets_of_pictures_beside_each_other_say_in_words_what_differs(
+    sign_in: SignIn,
+    cast: Cast,
+    database: Database,
+    make_product: MakeProduct,
+    old: list[dict[str, str]],
+    new: list[dict[str, str]],
+    before: str,
+    after: str,
+) -> None:
+    ids = {image["id"]: (await add_picture(database, cast.alice))["id"] for image in (A, B, C)}
+    sets = [[image | {"id": ids[image["id"]]} for image in images] for images in (old, new)]
+    product = await make_product(cast.alice, images=sets[0])
+    await change(database, cast.alice, product, images=sets[1])
+    page = parse(await (await sign_in("sam")).get(compare(product, 1)))
+    assert sides(page)["Pictures"] == [before, after]
 
 
 async def test_the_details_page_shows_the_latest_changes_field_by_field(
@@ -512,7 +591,7 @@ async def test_a_past_version_is_compared_with_today(
         "Owner": ["alice@demo.example", "bob@demo.example"],
         "Name": ["Lamp the same"],
         "State": ["Active the same"],
-        "Images": ["nothing the same"],
+        "Pictures": ["nothing the same"],
     }
     offers = {
         "alice": [],

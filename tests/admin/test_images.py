@@ -116,11 +116,22 @@ class TestAdding:
             ("{", "The pictures arrived damaged. Open the form again."),
             ('[{"id": "x"}]', "The pictures arrived damaged. Open the form again."),
             ("[" * 100_000, "The pictures arrived damaged. Open the form again."),
+            ('[{"id": "\\ud800", "alt": "\\udfff"}]', "The pictures arrived damaged. Open the form again."),
+            (json.dumps([{"id": str(UUID(int=1)), "alt": "\ud800"}]), "characters that cannot be stored"),
             (json.dumps([{"id": str(UUID(int=n))} for n in range(13)]), "at most 12 pictures"),
             (json.dumps([{"id": str(UUID(int=1))}]), "not stored any more"),
             (json.dumps([{"id": str(UUID(int=1)), "alt": "a" * 301}]), "Use at most 300 characters."),
         ],
-        ids=["cut off", "no id", "deep", "thirteen", "unknown", "long text"],
+        ids=[
+            "cut off",
+            "no id",
+            "deep",
+            "half a character as id",
+            "half a character",
+            "thirteen",
+            "unknown",
+            "long text",
+        ],
     )
     async def test_what_no_form_of_ours_sends_is_refused_beside_the_field(
         self, images: str, reason: str, sign_in: SignIn, database: Database
@@ -239,6 +250,8 @@ class TestRefused:
             "http://user:password@example.com/a.png",
             "http://nobody.invalid/a.png",
             "http://exa mple.com/",
+            "http://xn--/",
+            "http://8.8.8.8:0/",
             "x" * 3000,
             "http://a" + ".a" * 2000,
         ],
@@ -259,6 +272,15 @@ class TestRefused:
         assert answer.status_code == 422
         assert answer.json() == {"message": "Choose a picture, or enter the address of one."}
 
+    async def test_only_a_form_with_a_file_may_be_long(self, sign_in: SignIn) -> None:
+        """The parser of the other kind takes half a minute for as much."""
+        alice = await sign_in("alice")
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        assert (await alice.post(IMAGES, content=b"%" * 1_000_001, headers=headers)).status_code == 413
+        fields = {f"field{number}": "x" for number in range(6)}
+        assert (await alice.post(IMAGES, data=fields, files={"file": ("a.png", png())})).status_code == 400
+        assert (await alice.post(IMAGES, data={"url": "x" * 11_000}, files={})).status_code in {400, 422}
+
     async def test_two_files_at_once(self, sign_in: SignIn, database: Database) -> None:
         alice = await sign_in("alice")
         answer = await alice.post(IMAGES, files=[("file", ("a.png", png())), ("file", ("b.png", png()))])
@@ -276,7 +298,7 @@ class TestRefused:
         assert answer.status_code == 503
         assert "storage" in answer.json()["message"]
         [image] = await pictures(database)
-        assert image.state is ImageState.UPLOADING  # to be swept with whatever arrived
+        assert image.state is ImageState.DISCARDED  # to be swept with whatever arrived
         assert await every(database, Delivery) == []
 
 

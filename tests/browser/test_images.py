@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 
 MEASURE = (Path(__file__).parent / "measure.js").read_text()
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
+ADDRESS = "Or the address of a picture on the web"
 READY = 20_000  # milliseconds: the worker works beside the page
 SIZES = re.compile(r"/admin/media/images/[0-9a-f-]{36}/[0-9a-f]{32}\.webp")
 
@@ -35,6 +36,13 @@ def picture(name: str, size: tuple[int, int] = (600, 400)) -> FilePayload:
 
 def file(name: str, content: bytes) -> FilePayload:
     return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
+def unreadable() -> bytes:
+    """A complete PNG, but its pixels cannot be unpacked: only who decodes it notices."""
+    content = BytesIO()
+    Image.new("RGB", (40, 30)).save(content, "PNG")
+    return content.getvalue().replace(b"IDATx", b"IDATy")
 
 
 def choose(page: Page, *chosen: FilePayload) -> None:
@@ -122,7 +130,7 @@ def test_several_are_uploaded_at_once_and_become_ready_by_themselves(open_page: 
     assert texts(page) == ["The lamp from the front", "", ""]
 
     page.goto(f"/admin/product/details/{product}")
-    shown = page.get_by_role("region", name="Images").get_by_role("link")
+    shown = page.get_by_role("region", name="Pictures").get_by_role("link")
     expect(shown).to_have_count(3)
     main = page.get_by_role("img", name="The lamp from the front")
     assert main.evaluate(
@@ -214,7 +222,7 @@ def test_a_mouse_drags_pictures_and_drops_files(open_page: OpenPage) -> None:
 def test_an_address_inside_is_refused_beside_the_field(open_page: OpenPage) -> None:
     page = open_page("alice")
     open_new(page, "Lamp from the web")
-    address = page.get_by_label("Or the address of a picture on the web")
+    address = page.get_by_label(ADDRESS)
     address.fill("http://127.0.0.1/lamp.jpg")
     address.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
@@ -229,14 +237,27 @@ def test_too_many_and_too_large_ones_are_refused_before_they_are_sent(open_page:
     open_new(page, "Too many lamps")
     large = file("large.jpg", bytes(20 * 1024 * 1024 + 1))
     choose(page, large, *[picture(f"picture {number}", (30, 20)) for number in range(13)])
-    expect(page.get_by_role("alert")).to_have_text(
-        "large.jpg has more than 20 MB. At most 12 pictures: 1 not added."
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text(
+        "More than 20 MB, so not added: large.jpg. More than 12 pictures, so not added: picture 12.jpg."
     )
+    assert is_between(alert, page.get_by_role("button", name="Choose pictures"), page.get_by_label(ADDRESS))
     expect_ready(page, 12)
+    choose(page, *[picture(name) for name in "abcde"])
+    expect(alert).to_have_text("More than 12 pictures, so not added: a.jpg, b.jpg, c.jpg and 2 more.")
     page.get_by_role("button", name="Remove: picture 12").click()
     choose(page, picture("the last"))
     expect_ready(page, 12)
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def is_between(middle: Locator, above: Locator, below: Locator) -> bool:
+    tops = []
+    for place in (above, middle, below):
+        box = place.bounding_box()
+        assert box is not None
+        tops.append(box["y"])
+    return tops == sorted(tops)
 
 
 def held(page: Page) -> list[Route]:
@@ -278,6 +299,62 @@ def test_saving_does_not_go_on_without_a_picture_that_was_refused_meanwhile(open
     expect(tiles(page)).to_contain_text("slow.jpg: This is no image")
     save(page)
     expect(page.get_by_role("status")).to_have_text("Product “Impatient lamp” was created.")
+
+
+def test_saving_adds_the_address_first_that_was_only_typed(open_page: OpenPage) -> None:
+    page = open_page("alice")
+    open_new(page, "Lamp of an address")
+    waiting = held(page)
+    address = page.get_by_label(ADDRESS)
+    address.fill("http://127.0.0.1/lamp.jpg")
+    with page.expect_request("**/product/images"):
+        save(page)
+    expect(page.get_by_text("Saving as soon as the pictures have arrived.")).to_be_visible()
+    expect(address).not_to_be_editable()
+    waiting.pop().continue_()
+    expect(page.get_by_text("Not saved yet: correct or clear the address")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(address).to_be_focused()
+    with asked(page):
+        page.get_by_role("link", name="Cancel").click()
+    address.fill("http://127.0.0.1/lamp.jpg?as=picture")
+    with page.expect_request("**/product/images"):
+        save(page)
+    # Tests ask nobody outside: the server gets the picture itself where it would be led to one.
+    body = b'--it\r\nContent-Disposition: form-data; name="file"; filename="lamp.jpg"\r\n\r\n%s\r\n--it--\r\n'
+    headers = waiting[0].request.headers | {"content-type": "multipart/form-data; boundary=it"}
+    waiting.pop().continue_(headers=headers, post_data=body % picture("lamp")["buffer"])
+    expect(page.get_by_role("status")).to_have_text("Product “Lamp of an address” was created.")
+    page.goto("/admin/product/list?search=lamp+of+an+address")
+    page.get_by_role("link", name="Lamp of an address", exact=True).click()
+    expect(page.locator(".gallery li")).to_have_count(1)
+
+
+def test_saving_without_room_for_the_typed_address_is_held(open_page: OpenPage) -> None:
+    page = open_page("alice")
+    open_new(page, "Full lamp")
+    choose(page, *[picture(f"picture {number}", (30, 20)) for number in range(12)])
+    expect_ready(page, 12)
+    page.get_by_label(ADDRESS).fill("http://127.0.0.1/lamp.jpg")
+    save(page)
+    expect(page.get_by_role("alert")).to_have_text("At most 12 pictures. Remove one first.")
+    expect(page.get_by_text("Not saved yet: correct or clear the address")).to_be_visible()
+    page.get_by_label(ADDRESS).clear()
+    save(page)
+    expect(page.get_by_role("status")).to_have_text("Product “Full lamp” was created.")
+
+
+def test_one_that_fails_says_which_it_was_and_can_only_be_removed(open_page: OpenPage) -> None:
+    page = open_page("alice", viewport=DESKTOP)
+    open_new(page, "Lamp with a broken picture")
+    choose(page, picture("front"), file("broken.jpg", unreadable()))
+    failed = page.locator(".picture[data-state=failed]")
+    expect(failed).to_contain_text("broken.jpg: This image cannot be read", timeout=READY)
+    assert [button.get_attribute("aria-label") for button in failed.get_by_role("button").all()] == [
+        "Remove: picture 2"
+    ]
+    expect(failed.get_by_label("Alternative text")).to_be_hidden()
+    expect(failed.locator("[data-frame]")).to_have_attribute("draggable", "false")
 
 
 def test_whoever_was_signed_out_while_editing_keeps_the_pictures(open_page: OpenPage, demo: Demo) -> None:
@@ -343,7 +420,7 @@ def test_a_page_shows_what_becomes_of_pictures_on_their_way(open_page: OpenPage,
         editor.goto(f"/admin/product/edit/{product}")
         expect(editor.get_by_text("Being processed")).to_have_count(2)
         page.goto(f"/admin/product/details/{product}")
-        gallery = page.get_by_role("region", name="Images")
+        gallery = page.get_by_role("region", name="Pictures")
         expect(gallery.get_by_text("Being processed")).to_have_count(2)
         execute(
             demo,
@@ -378,9 +455,9 @@ def test_of_two_sets_one_click_takes_either(open_page: OpenPage, side: str, view
     save_on(root)
     alice.get_by_role("button", name="Remove: picture 2").click()
     save(alice)
-    box = alice.get_by_role("group", name="Images").first
+    box = alice.get_by_role("group", name="Pictures").first
     expect(box.locator(".strip img")).to_have_count(2)
-    expect(box.locator(".strip")).to_contain_text("1. His text")
+    expect(box.locator(".strip li")).to_have_text(["1. His text other text", "2. two not in yours"])
     assert texts(alice) == ["one"]
     assert problems(alice) == []
     if side == "Keep yours":
@@ -400,16 +477,20 @@ def test_the_history_shows_pictures_and_brings_them_back(open_page: OpenPage) ->
     save_on(page)
     page.goto(f"/admin/product/history/{product}")
     change = page.locator(".event").first
-    expect(change.locator("del")).to_have_text("one")
-    expect(change.locator("img")).to_have_count(3)
-    expect(page.locator(".event").last).to_contain_text("Images 2")
+    expect(change.locator(".picture-changes li")).to_have_text(
+        ["Removed 1. one", "New main picture 1. two", "1 unchanged"]
+    )
+    expect(change.locator("img")).to_have_count(2)
+    expect(page.locator(".event").last).to_contain_text("Pictures 2")
     change.get_by_role("link", name="Compare with before").click()
-    expect(page.get_by_role("row", name="Images").locator("img")).to_have_count(3)
+    expect(page.get_by_role("row", name="Pictures").locator("li")).to_have_text(
+        ["1. one removed", "2. two", "1. two"]
+    )
     page.get_by_role("button", name="Bring back").click()
-    expect(page.get_by_role("status")).to_contain_text("Images brought back from version 1.")
+    expect(page.get_by_role("status")).to_contain_text("Pictures brought back from version 1.")
     expect(page.get_by_role("img", name="one")).to_be_visible()
     page.goto(f"/admin/activity/list?search={product}")
-    expect(page.locator("tbody tr").first).to_contain_text("Images 1 → 2")
+    expect(page.locator("tbody tr").first).to_contain_text("Pictures 1 → 2")
 
 
 def test_without_scripts_the_pictures_are_shown_and_stay(open_page: OpenPage) -> None:
@@ -424,7 +505,7 @@ def test_without_scripts_the_pictures_are_shown_and_stay(open_page: OpenPage) ->
     save(page)
     expect(page.get_by_role("status")).to_contain_text("was saved")
     page.goto(f"/admin/product/details/{product}")
-    expect(page.get_by_role("region", name="Images").get_by_role("link")).to_have_count(2)
+    expect(page.get_by_role("region", name="Pictures").get_by_role("link")).to_have_count(2)
 
 
 @pytest.mark.parametrize("name", ["bob", "sam"])
@@ -440,6 +521,51 @@ def test_who_may_not_change_them_sees_them_all_the_same(open_page: OpenPage, nam
     expect(page.locator(".event")).to_have_count(1)
 
 
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP])
+def test_the_large_view_fits_whatever_the_text(open_page: OpenPage, viewport: dict[str, int]) -> None:
+    page = open_page("alice", viewport=viewport)
+    text = " ".join(["Unbreakable", "x" * 100, *["lamp"] * 37])[:300]
+    product = make(page, f"Lamp of many words, {viewport['width']} wide", text, "two")
+    page.goto(f"/admin/product/details/{product}")
+    page.get_by_role("region", name="Pictures").get_by_role("link").first.click()
+    large = page.get_by_role("dialog")
+    expect(large.get_by_role("heading")).to_have_text(f"1 of 2: {text}")
+    expect(large.get_by_role("img")).to_have_js_property("naturalWidth", 600)
+    expect(large.get_by_role("img")).to_have_attribute("src", SIZES)  # the WebP, which may be transparent
+    box = large.bounding_box()
+    assert box is not None
+    inside = [*large.get_by_role("button").all(), large.get_by_role("heading"), large.get_by_role("img")]
+    for part in inside:
+        found = part.bounding_box()
+        assert found is not None
+        assert box["x"] <= found["x"] < found["x"] + found["width"] <= box["x"] + box["width"]
+        assert box["y"] <= found["y"] < found["y"] + found["height"] <= box["y"] + box["height"]
+    assert large.get_by_role("heading").evaluate("title => title.scrollHeight <= title.clientHeight + 1")
+    picture_box = large.get_by_role("img").bounding_box()
+    assert picture_box is not None
+    assert picture_box["width"] > 250
+    assert abs(picture_box["x"] + picture_box["width"] / 2 - box["x"] - box["width"] / 2) < 1
+    assert problems(page) == []
+
+
+def test_a_tile_keeps_its_height_while_its_picture_is_on_its_way(open_page: OpenPage) -> None:
+    page = open_page("alice", viewport=DESKTOP)
+    open_new(page, "Steady lamp")
+    waiting = held(page)
+    with page.expect_request("**/product/images"):
+        choose(page, picture("a name that is too long for one line, and then some"))
+    tile = tiles(page).first
+    expect(tile).to_contain_text("Uploading")
+    heights = [tile.evaluate("tile => tile.offsetHeight")]
+    for state in ("queued", "waiting", "processing", "ready"):
+        tile.evaluate("(tile, state) => { tile.dataset.state = state; }", state)
+        heights.append(tile.evaluate("tile => tile.offsetHeight"))
+    waiting[0].continue_()
+    expect_ready(page, 1)
+    heights.append(tile.evaluate("tile => tile.offsetHeight"))
+    assert len(set(heights)) == 1
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP])
 def test_every_page_with_pictures_fits_and_can_be_read(
@@ -450,10 +576,11 @@ def test_every_page_with_pictures_fits_and_can_be_read(
     product = make(page, f"Lamp for a {theme} room, {viewport['width']} wide", "one", "two", long)
     choose(page, file(f"{long[:120]}.jpg", b"no image"))
     expect(page.locator(".picture[data-state=refused]")).to_be_visible()
-    page.get_by_label("Or the address of a picture on the web").fill("http://localhost/")
+    page.get_by_label(ADDRESS).fill("http://localhost/")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("alert")).to_be_visible()
     found = [f"form: {problem}" for problem in problems(page)]
+    page.get_by_label(ADDRESS).clear()
     page.get_by_role("button", name="Make main: picture 3").click()
     save_on(page)
     pages = ("details", "history", "compare", "edit")

@@ -731,7 +731,7 @@ class TestRefusedRows:
         await make_products(database, cast.alice, 200)
         one = await operations.start(cast.alice, "deactivate", ANVILS)
         worker = Database(
-            database.engine.url.render_as_string(hide_password=False), session_info=database._info
+            database.engine.url.render_as_string(hide_password=False), session_info=database.info
         )
         stop = asyncio.Event()
         loop = asyncio.create_task(BulkRunner(worker, find_role, chunk=5).run(stop))
@@ -792,12 +792,12 @@ class TestBroken:
     ) -> None:
         await make_products(database, cast.alice, 2)
         one = await operations.start(cast.alice, "deactivate", ANVILS)
-        known = database._info[ACTIONS]
+        known = database.info[ACTIONS]
         try:
-            database._info[ACTIONS] = {}
+            database.info[ACTIONS] = {}
             await operations.run()
         finally:
-            database._info[ACTIONS] = known
+            database.info[ACTIONS] = known
         operation = await operations.get(one)
         assert (operation.state, operation.error) == (State.BROKEN, "There is no such action.")
 
@@ -847,12 +847,12 @@ class TestBroken:
         await change(database, cast.alice, ids[0], name="Hers")
         await operations.run()
         await operations.retry(cast.alice, one)
-        known = database._info[ACTIONS]
+        known = database.info[ACTIONS]
         try:
-            database._info[ACTIONS] = {}
+            database.info[ACTIONS] = {}
             await operations.run()
         finally:
-            database._info[ACTIONS] = known
+            database.info[ACTIONS] = known
         operation = await operations.truth(one)
         assert (operation.state, operation.done, operation.failed) == (State.CANCELLED, 2, 1)
         assert operation.error == "There is no such action."

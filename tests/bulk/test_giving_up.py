@@ -46,7 +46,7 @@ async def test_an_action_that_is_no_more_ends_its_operations(
     operations = Operations(database, chunk=2)
     one = await operations.start(cast.alice, "deactivate", "")
     await operations.run(steps)
-    monkeypatch.setitem(database._info, ACTIONS, {"product": {}})
+    monkeypatch.setitem(database.info, ACTIONS, {"product": {}})
     await operations.run()
     ended = await operations.get(one)
     assert (ended.state, ended.done, ended.error) == (state, steps, "There is no such action.")

@@ -100,7 +100,7 @@ async def main(step: str, signal_name: str) -> None:
     runner.IDLE_SECONDS = int(os.environ.get("BULK_IDLE_SECONDS", runner.IDLE_SECONDS))
     settings = load_settings()
     if step == "relay" or step in RELAY_STEPS:
-        await relay.run(settings)
+        await relay.run(settings, image_tasks.TASKS)
     else:
         await worker.run(settings, {**image_tasks.TASKS, effects.NOTE_EFFECT: effects.note_effect})
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from admin_app.images import downloads
-from admin_app.images.downloads import MAX_BYTES, DownloadFailed, download, require_public
+from admin_app.images.downloads import MAX_BYTES, ImageRefused, download, require_public
 
 NOT_PUBLIC = "This address does not lead to the public internet. Give one that everybody can open."
 
@@ -74,9 +74,9 @@ PRIVATE = [
 
 
 async def reason(url: str) -> str:
-    with pytest.raises(DownloadFailed) as refused:
+    with pytest.raises(ImageRefused) as refused:
         await require_public(url)
-    with pytest.raises(DownloadFailed) as again:
+    with pytest.raises(ImageRefused) as again:
         await download(url)
     assert again.value.reason == refused.value.reason
     assert refused.value.reason.endswith(".")
@@ -238,7 +238,7 @@ async def test_the_largest_file_is_returned_and_one_byte_more_is_not(server: Ser
 
 
 async def failure(url: str) -> str:
-    with pytest.raises(DownloadFailed) as failed:
+    with pytest.raises(ImageRefused) as failed:
         await download(url)
     return failed.value.reason
 

@@ -127,7 +127,6 @@ class TestSetUp:
         assert sent["searchableAttributes"] == ["title", "keywords", "body"]
         assert sent["displayedAttributes"] == ["id", "version", "digest"]
         assert sent["filterableAttributes"] == ["keywords"]
-        assert sent["sortableAttributes"] == ["title"]
         assert sent["rankingRules"] == ["words", "typo", "proximity", "attribute", "sort", "exactness"]
         assert sent["typoTolerance"] == {
             "enabled": True,
@@ -201,11 +200,24 @@ class TestAway:
         self, server: RecordingServer, index: MeilisearchIndex
     ) -> None:
         server.status = 400
-        with pytest.raises(Exception, match="It is so") as refused:
+        with pytest.raises(Exception, match="The search server refuses this: ") as refused:
             await index.upsert(DOCUMENTS)
         assert not isinstance(refused.value, Unavailable)
 
-    @pytest.mark.parametrize("raw", [b"<html>a proxy's page</html>", b"[]", b'{"hits": 1}', b""])
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"<html>a proxy's page</html>",
+            b"[]",
+            b'{"hits": 1}',
+            b"",
+            b'{"hits": [{"id": "01a20688-bd1b-7207-a6c7-faa6abfaa8a1"}], "query": "", "processingTimeMs": 1}',
+            b'{"hits": [{"id": 1, "_rankingScore": 1}], "query": "", "processingTimeMs": 1}',
+            b'{"hits": [{"_rankingScore": "x"}], "query": "", "processingTimeMs": 1}',
+            b"[" * 100_000,
+        ],
+        ids=["page", "list", "number", "nothing", "no score", "odd id", "no id", "deep"],
+    )
     async def test_an_answer_that_makes_no_sense_is_no_answer(
         self, raw: bytes, server: RecordingServer, index: MeilisearchIndex
     ) -> None:

@@ -24,7 +24,7 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not(
 ) -> None:
     alice = await sign_in("alice")
     before = await traces(database)
-    limits = {"/admin/product/bulk": "4,000,000", "/admin/login": "350,000"}
+    limits = {"/admin/product/bulk": "4,000,000", "/admin/login": "400,000"}
     for address in ("/admin/product/create", *limits):
         number = MAX_SELECTION_BYTES if address.endswith("/bulk") else MAX_BODY_BYTES
         announced = await alice.post(address, content=b"x" * (number + 1), headers=FORM)
@@ -63,5 +63,5 @@ async def test_an_announcement_that_is_too_much_or_no_number_is_refused_unread(
 
 
 async def test_nobody_may_send_strangers_pages_more_than_a_sign_in_needs(client: httpx.AsyncClient) -> None:
-    response = await client.post("/admin/login", content=b"%" * 350_001)
+    response = await client.post("/admin/login", content=b"%" * 400_001)
     assert response.status_code == 413

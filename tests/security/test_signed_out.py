@@ -1,5 +1,6 @@
 """Signed out while filling in a form: sign in, and it is back. Nothing is written on the way."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ from admin_app.text import MAX_DESCRIPTION_LENGTH
 from tests.admin.pages import Element, fields_of, form_of, notices, open_form, parse
 from tests.admin.rows import every, load, traces
 from tests.conftest import PASSWORD, Cast, MakeProduct, SignIn
+from tests.domains.products.pictures import add_picture
 
 LOGIN, CREATE = "/admin/login", "/admin/product/create"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -150,6 +152,7 @@ async def test_a_wrong_password_loses_nothing(
     client: httpx.AsyncClient, cast: Cast, database: Database
 ) -> None:
     fields = {"key": str(uuid4()), "name": HOSTILE, "description": "a\nb", "price": "1", "is_active": "true"}
+    fields["images"] = "[]"
     page = await turned_away(client, CREATE, fields)
     carried = {f"typed.{name}": value for name, value in fields.items()}
     assert fields_of(form_of(page)) == carried | {"next": CREATE, "email": "", "password": ""}
@@ -338,15 +341,18 @@ async def test_the_longest_form_that_can_be_saved_is_carried(
 ) -> None:
     product = await make_product(cast.alice)
     path = f"/admin/product/edit/{product.id}"
+    pictures = [await add_picture(database, cast.alice) for _ in range(12)]
+    images = [{**picture, "alt": "🦈" * 300} for picture in pictures]
     fields = {
         "version": "1",
         "back": "%F0%9F%98%80" * 333,
+        "images": json.dumps(images, ensure_ascii=False),
         "name": "🦈" * 255,
         "description": "🦈" * MAX_DESCRIPTION_LENGTH,
         "price": "12345678.90",
         "is_active": "true",
     }
-    assert 245_000 < len(urlencode(fields)) <= MAX_TYPED_BYTES
+    assert 290_000 < len(urlencode(fields)) <= MAX_TYPED_BYTES
     found = await back_again(client, path, fields)
     assert found == fields
     assert (await client.post(path, data=found)).status_code == 303

@@ -26,7 +26,7 @@ OWNER = "owner"
 class ProductForm(Form):
     """What the form has beyond the model's own columns."""
 
-    images = HiddenField("Images", default="[]")
+    images = HiddenField("Pictures", default="[]")
     owner = StringField("Owner")
 
 

@@ -29,7 +29,10 @@ class ImageRepository:
         return {image.id: image for image in await self._session.scalars(locked)}
 
     async def count_unused(self, user_id: UUID | None) -> int:
-        statement = select(func.count()).where(_UNUSED, ProductImage.uploaded_by == user_id)
+        """Without those that failed, and will take up no room."""
+        lost = (ImageState.FAILED, ImageState.DISCARDED)
+        mine = (_UNUSED, ProductImage.uploaded_by == user_id, ProductImage.state.not_in(lost))
+        statement = select(func.count()).where(*mine)
         return await self._session.scalar(statement) or 0
 
     async def discard(self, unused_since: datetime, removed_since: datetime, limit: int) -> int:

@@ -45,6 +45,12 @@ class ProductImageService:
         """A place for a file that is about to be stored under `original`; None is a product to be made."""
         return await self._add(product_id, ImageState.UPLOADING)
 
+    async def give_up(self, image_id: UUID) -> None:
+        """Its file could not be stored."""
+        image = (await self._images.lock([image_id])).get(image_id)
+        if image is not None and image.uploaded_by == self._actor.id and image.state is ImageState.UPLOADING:
+            image.state = ImageState.DISCARDED
+
     async def arrived(self, image_id: UUID) -> ProductImage:
         """Its file is stored now. A second time nothing happens. Raises NotFound if it took too long."""
         image = (await self._images.lock([image_id])).get(image_id)

@@ -14,7 +14,7 @@ from admin_app.domains.products.models import ImageState, ProductImage
 from admin_app.errors import Unavailable
 from admin_app.events import Tasks
 from admin_app.images.containers import ImageRefused, look_at
-from admin_app.images.downloads import DownloadFailed, download
+from admin_app.images.downloads import download
 from admin_app.images.sandbox import Converted, convert
 from admin_app.storage import storage_of
 
@@ -59,7 +59,7 @@ async def _process(session: AsyncSession, image_id: UUID) -> None:
     try:
         converted = await convert(await _original(session, image))
         files = await _store(session, image, converted)
-    except (ImageRefused, DownloadFailed) as error:
+    except ImageRefused as error:
         await _fail(session, image_id, error.reason)
         return
     except Unavailable:
@@ -88,7 +88,7 @@ async def _clear(session: AsyncSession, image_id: UUID) -> None:
 
 
 async def _original(session: AsyncSession, image: ProductImage) -> bytes:
-    """Raises ImageRefused or DownloadFailed. What is downloaded is kept as if it had been uploaded."""
+    """Raises ImageRefused. What is downloaded is kept as if it had been uploaded."""
     storage = storage_of(session)
     content = await storage.get(image.original)
     if content is None and image.url is not None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Integer, func, literal, select
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.domains.products.models import Product, ProductSearchDocument, ProductSearchWord
 from admin_app.domains.users.models import User
-from admin_app.errors import TooSlow, Unavailable
+from admin_app.errors import AppError
 from admin_app.search import as_id
 from admin_app.search_index import (
     SEARCH,
@@ -62,7 +63,7 @@ class ProductIndex:
             async with self._session.begin_nested():  # else a statement cut short would end the transaction
                 hits = await self._index.search(text, limit=limit)
                 is_lost = not hits and await self._index.is_empty() and await self._next_ids(None, 1) != []
-        except (Unavailable, TooSlow):
+        except (AppError, ProgrammingError):  # of PostgreSQL: the index is not where it should be
             return None
         return None if is_lost else hits
 

@@ -60,7 +60,9 @@ class Product(Identified, Timestamped, Base):
     price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true", info=called("State"))
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), info=called("Owner"))
-    images: Mapped[list[dict[str, str]]] = mapped_column(JSONB, default=list, server_default="[]")
+    images: Mapped[list[dict[str, str]]] = mapped_column(
+        JSONB, default=list, server_default="[]", info=called("Pictures")
+    )
     """What a person decides of them, in their order: {"id", "alt"}. The first one is the main one.
 
     One value of the row, so that it is merged, recorded and taken back like every other; what became of a

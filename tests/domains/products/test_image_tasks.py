@@ -24,9 +24,9 @@ from admin_app.domains.products.models import ImageState, Product, ProductImage
 from admin_app.domains.products.schemas import ProductUpdate
 from admin_app.domains.products.service import ProductService
 from admin_app.errors import Forbidden, InvalidInput, Unavailable
-from admin_app.images.downloads import DownloadFailed
+from admin_app.images.containers import ImageRefused
 from admin_app.outbox import Delivery
-from admin_app.storage import Storage
+from admin_app.storage import MARK, Storage
 from admin_app.worker import Deliverer
 from tests.admin.rows import every
 from tests.conftest import Cast, MakeProduct
@@ -48,7 +48,8 @@ def storage(database: Database, tmp_path: Path) -> Storage:
 
 
 def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MARK]
+    return {str(path.relative_to(folder)) for path in files}
 
 
 async def picture_of(database: Database, picture: dict[str, str]) -> ProductImage:
@@ -151,7 +152,7 @@ class TestProcessing:
         self, database: Database, storage: Storage, cast: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def refuse(_url: str) -> bytes:
-            raise DownloadFailed("The server answers 404.")
+            raise ImageRefused("The server answers 404.")
 
         monkeypatch.setattr(image_tasks, "download", refuse)
         async with database.transaction() as session:

@@ -218,6 +218,9 @@ class TestAdding:
         with pytest.raises(InvalidInput):
             await add_picture(database, cast.alice)
         assert await add_picture(database, cast.bob)
+        async with database.transaction() as session:
+            await session.execute(update(ProductImage).values(state=ImageState.FAILED))
+        assert await add_picture(database, cast.alice)
 
 
 async def test_reading_a_product_brings_the_files_of_its_main_picture(
