@@ -46,7 +46,7 @@ def examine(configured: Settings) -> Iterator[Check]:
             yield _attempt("data directory", lambda: _data_directory(settings))
             yield from _database(settings, is_embedded=not configured.database_url)
             yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
-            yield _attempt("storage", lambda: asyncio.run(_storage(settings)))
+            yield _attempt("storage", lambda: _storage(settings))
             yield _attempt("search", lambda: asyncio.run(_search(settings)))
     except ConfigurationError as error:
         yield Check("servers", str(error), is_ok=False)
@@ -128,10 +128,10 @@ def _queue(settings: Settings, *, is_embedded: bool) -> Check:
     return Check("queue", f"{name} {number} ({place})")
 
 
-async def _storage(settings: Settings) -> Check:
+def _storage(settings: Settings) -> Check:
     storage = open_storage(settings)
     try:
-        await storage.check()
+        storage.check()
     except Unavailable as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         return Check("storage", f"{settings.files_url}: {describe(cause)}", is_ok=False)

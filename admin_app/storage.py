@@ -136,12 +136,19 @@ class Storage:
         """Where everybody may read it; None without a CDN."""
         return f"{self._cdn_url}/{quote(name)}" if self._cdn_url else None
 
-    async def check(self) -> None:
-        """Whether files can be written, read and deleted."""
+    def check(self) -> None:
+        """Whether files can be written, read and deleted.
+
+        Not a coroutine: now and then obstore (0.12) aborts a process that ends right after one of its own.
+        """
         name = f"check-{uuid4()}"
-        await self.put(name, b"check", "text/plain")
-        read = await self.get(name)
-        await self.delete(name)
+        try:
+            store = self._store
+            store.put(name, b"check")
+            read = bytes(store.get(name).bytes())
+            store.delete(name)
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
         if read != b"check":
             raise Unavailable("The file storage does not give back what was written to it.")
 
@@ -152,11 +159,7 @@ class Storage:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 yield self._store
         except (BaseError, OSError) as error:  # TimeoutError is an OSError
-            told, *_ = f"{type(error).__name__} {error}".split("Debug source")
-            logger.warning("file storage: %s", " ".join(told.split())[:MAX_LOGGED])
-            raise Unavailable(
-                "The file storage cannot be reached just now. Try again in a moment."
-            ) from error
+            raise _unavailable(error) from error
 
 
 def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
@@ -180,3 +183,9 @@ def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
 def _is_web_address(value: str) -> bool:
     parts = urlsplit(value)
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and not set(value) & set(' <>\\^`{|}"')
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    told, *_ = f"{type(error).__name__} {error}".split("Debug source")
+    logger.warning("file storage: %s", " ".join(told.split())[:MAX_LOGGED])
+    return Unavailable("The file storage cannot be reached just now. Try again in a moment.")

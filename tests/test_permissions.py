@@ -267,7 +267,9 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
             data = body_of(line, role, world) if line.method == "POST" else None
             if data and verb == "confirm" and (page := await client.get(path.replace(verb, "details"))):
                 data = {**data, "shown": "".join(re.findall('name="shown" value="([^"]*)"', page.text))}
-            files = {"file": ("a.png", png())} if data and verb == "images" else None
+            files = None
+            if data and verb == "images":
+                data, files = None, {"file": ("a.png", png())}
             response = await client.request(line.method, path, data=data, files=files)
         answers[line] = response.status_code
         is_changed = await traces(database) != before

@@ -52,7 +52,7 @@ async def test_pictures_wait_in_a_queue_of_their_own_and_keep_nothing_else_waiti
     async def are_ready() -> bool:
         return all([(await picture_of(database, each)).state is ImageState.READY for each in pictures])
 
-    pictures = [await add_picture(database, cast.alice, jpeg(2400, 1800)) for _ in range(40)]
+    pictures = [await add_picture(database, cast.alice, jpeg(2400, 1800)) for _ in range(16)]
     await publish(outbox, range(3))
     for step in ("relay", "worker"):
         await spawn(step)
