@@ -18,7 +18,6 @@ IMAGES = "images"
 """The form field that carries them, as JSON: a list of {"id", "alt"}, the main one first."""
 
 GONE = "gone"
-READY = "ready"
 
 File = Mapping[str, Any]
 """{"format", "width", "height", "name"}"""

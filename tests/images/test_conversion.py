@@ -156,7 +156,7 @@ async def test_a_colour_profile_is_kept(kind: str) -> None:
         assert decoded(variant.content).info["icc_profile"] == profile
 
 
-@pytest.mark.parametrize("profile", [b"no profile at all", srgb_profile()[:100]])
+@pytest.mark.parametrize("profile", [b"no profile at all", srgb_profile()[:100]], ids=["none", "cut off"])
 async def test_a_damaged_colour_profile_is_dropped(profile: bytes) -> None:
     for variant in (await convert(encoded(quarters(), "jpeg", icc_profile=profile))).variants:
         assert "icc_profile" not in decoded(variant.content).info
