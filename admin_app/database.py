@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, ExceptionContext, MetaData, Select, event, func, text
+from sqlalchemy import DateTime, Enum, ExceptionContext, MetaData, Select, event, func, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.ext.compiler import compiles
@@ -54,6 +55,18 @@ class Identified:
 class Timestamped:
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=1)
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=1)
+
+
+def text_enum(kind: type[StrEnum], name: str) -> Enum:
+    """A column type: the value as text, and a constraint of this name that allows no other."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=True,
+        name=name,
+        length=20,
+        values_callable=lambda members: [member.value for member in members],
+    )
 
 
 class Database:

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Enum,
     ForeignKey,
     Identity,
     Index,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from admin_app.database import Base, Identified
+from admin_app.database import Base, Identified, text_enum
 
 UNDO = "undo"
 """The action of an operation that takes another one back."""
@@ -107,14 +106,7 @@ class BulkOperation(Identified, Base):
     request_id: Mapped[UUID]
 
     state: Mapped[State] = mapped_column(
-        Enum(
-            State,
-            native_enum=False,
-            create_constraint=True,
-            name="state",
-            length=20,
-            values_callable=lambda states: [state.value for state in states],
-        ),
+        text_enum(State, "state"),
         server_default=State.DRAFT.value,
     )
     is_cancelling: Mapped[bool] = mapped_column(server_default="false")

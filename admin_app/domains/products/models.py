@@ -12,7 +12,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Computed,
-    Enum,
     ForeignKey,
     Index,
     Numeric,
@@ -27,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from admin_app.audit import LABEL, called
-from admin_app.database import Base, Identified, Timestamped
+from admin_app.database import Base, Identified, Timestamped, text_enum
 from admin_app.search_postgres import (
     SearchDocumentColumns,
     SearchWordColumns,
@@ -155,16 +154,7 @@ class ProductImage(Identified, Base):
     product_id: Mapped[UUID | None] = mapped_column(ForeignKey("products.id", ondelete="SET NULL"))
     """Whose it became when a form with it was saved; it can be no other's."""
     uploaded_by: Mapped[UUID | None]
-    state: Mapped[ImageState] = mapped_column(
-        Enum(
-            ImageState,
-            native_enum=False,
-            create_constraint=True,
-            name="state",
-            length=20,
-            values_callable=lambda states: [state.value for state in states],
-        )
-    )
+    state: Mapped[ImageState] = mapped_column(text_enum(ImageState, "state"))
     reason: Mapped[str | None] = mapped_column(Text)
     """A sentence for people: why it failed."""
     url: Mapped[str | None] = mapped_column(Text)

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Enum, Index, String, func
+from sqlalchemy import CheckConstraint, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from admin_app.actor import Role
 from admin_app.audit import LABEL, SECRET, called
-from admin_app.database import Base, Identified, Timestamped
+from admin_app.database import Base, Identified, Timestamped, text_enum
 
 
 class User(Identified, Timestamped, Base):
@@ -16,16 +16,7 @@ class User(Identified, Timestamped, Base):
     email: Mapped[str] = mapped_column(String(254), info=LABEL | called("E-mail"))
     name: Mapped[str] = mapped_column(String(255))
     password_hash: Mapped[str] = mapped_column(String(255), info=SECRET | called("Password"))
-    role: Mapped[Role] = mapped_column(
-        Enum(
-            Role,
-            native_enum=False,
-            create_constraint=True,
-            name="role",
-            length=20,
-            values_callable=lambda roles: [role.value for role in roles],
-        )
-    )
+    role: Mapped[Role] = mapped_column(text_enum(Role, "role"))
     is_active: Mapped[bool] = mapped_column(default=True, server_default="true", info=called("State"))
     must_change_password: Mapped[bool] = mapped_column(
         default=False, server_default="false", info=called("New password demanded")
