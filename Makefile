@@ -22,7 +22,7 @@ demo: $(RUNTIME) ## Run everything with sample data: make demo [PORT=8000] [HOST
 	@exec $(BIN)/admin-app up --host "$(HOST)" --port "$(PORT)" --data-dir "$(DATA_DIR)" --demo
 
 test: $(DEVELOPMENT) ## Run the whole test suite on real servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(DEVELOPMENT) ## Check format, lint and types; change nothing
 	$(BIN)/ruff format --check .
