@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID, uuid4
 
+from admin_app.errors import ProofRequired
+
 
 class Role(StrEnum):
     SUPERUSER = "superuser"
@@ -18,6 +20,7 @@ class Source(StrEnum):
     INLINE = "inline"
     BULK = "bulk"
     IMPORT = "import"
+    API = "api"
     SYSTEM = "system"
 
 
@@ -34,10 +37,21 @@ class Actor:
     operation_id: UUID | None = None
     """The bulk operation in whose course they act."""
 
+    needs_proof: bool = False
+    """They must show again who they are before what a stolen session should not be able to do.
+
+    True for a session whose password was typed too long ago, and for every access token.
+    """
+
     @classmethod
     def system(cls, source: Source = Source.SYSTEM) -> "Actor":
         """The installation itself; may do everything a superuser may."""
         return cls(id=None, role=Role.SUPERUSER, label="system", source=source)
+
+    def require_proof(self) -> None:
+        """Raises ProofRequired."""
+        if self.needs_proof:
+            raise ProofRequired
 
     @property
     def is_superuser(self) -> bool:

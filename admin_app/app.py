@@ -11,19 +11,25 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin_app.admin import error_pages
 from admin_app.admin.compression import CompressionMiddleware
-from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.site import BASE_URL, VIEWS, AppAdmin
+from admin_app.api import problems
+from admin_app.api.app import API_URL, UPLOADS, create_api
 from admin_app.config import Settings
 from admin_app.domains import open_database
+from admin_app.failures import ErrorsMiddleware
 from admin_app.security.body_limit import BodyLimitMiddleware
 from admin_app.security.cross_site import CrossSiteMiddleware
 from admin_app.security.headers import SecurityHeadersMiddleware
+from admin_app.security.proxies import Network, TrustedProxiesMiddleware
+from admin_app.security.throttle import Throttle
 
 FLASH_SECONDS = 600
+ANSWER_SECONDS = 30.0
+"""The longest anybody waits for a database that accepts a statement and says nothing more."""
 
 
 class Website(Starlette):
@@ -31,58 +37,78 @@ class Website(Starlette):
 
     is_https = False
     image_origin = ""
+    trusted_proxies: tuple[Network, ...] = ()
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeadersMiddleware(
+        answering = SecurityHeadersMiddleware(
             super().build_middleware_stack(), is_https=self.is_https, image_origin=self.image_origin
         )
+        return TrustedProxiesMiddleware(answering, self.trusted_proxies)
 
 
 def create_app(settings: Settings) -> Website:
-    """The ASGI application. It connects to PostgreSQL on the first request, and to nothing else."""
-    database = open_database(settings)
+    """The ASGI application. It connects to PostgreSQL on the first request, to Redis at a sign-in."""
+    database = open_database(settings, answer_seconds=ANSWER_SECONDS)
+    throttle = Throttle(settings.redis_url)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
+        await throttle.close()
         await database.close()
 
     async def render_error(request: Request, status: int, message: str) -> Response:
         return await site.error_page(request, status, message)
 
-    async def on_http_error(request: Request, error: Exception) -> Response:
+    async def on_error(request: Request, error: Exception) -> Response:
+        if f"{request.scope['path']}/".startswith(f"{API_URL}/"):
+            return await problems.respond(request, error)
         return await error_pages.respond(render_error, request, error)
 
     app = Website(
         routes=[Route("/", _to_admin), Route(BASE_URL, _to_admin), Route("/live", _live)],
         lifespan=lifespan,
-        exception_handlers={HTTPException: on_http_error},
+        exception_handlers={HTTPException: on_error},
         middleware=[
             # Outermost first.
             Middleware(CompressionMiddleware),
             Middleware(
-                SessionMiddleware,  # carries flash messages only; who is signed in is kept in PostgreSQL
+                FlashMiddleware,
                 secret_key=settings.secret_key.get_secret_value(),
                 session_cookie="flash",
                 max_age=FLASH_SECONDS,
                 https_only=settings.is_https,
             ),
-            Middleware(ErrorPagesMiddleware, render=render_error),
+            Middleware(ErrorsMiddleware, respond=on_error),
             Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
             Middleware(
                 BodyLimitMiddleware,
-                anonymous_paths={f"{BASE_URL}/login"},
+                anonymous_paths={f"{BASE_URL}/{name}" for name in ("login", "login/code", "forgot")},
                 selection_paths={f"{BASE_URL}/{view.identity}/bulk" for view in VIEWS},
-                upload_prefixes=[f"{BASE_URL}/{view.identity}/images" for view in VIEWS if view.images],
+                upload_paths=[
+                    *(f"{BASE_URL}/{view.identity}/images(/.*)?" for view in VIEWS if view.images),
+                    f"{API_URL}({UPLOADS})",
+                ],
             ),
-            Middleware(CrossSiteMiddleware, public_origin=settings.public_url),
+            Middleware(CrossSiteMiddleware, public_origin=settings.public_url, token_prefix=f"{API_URL}/"),
         ],
     )
     app.is_https = settings.is_https
     app.image_origin = settings.cdn_origin
+    app.trusted_proxies = settings.trusted_proxies
     app.state.database = database
-    site = AppAdmin(app, database, settings)
+    app.state.throttle = throttle
+    site = AppAdmin(app, database, settings, throttle)
+    app.mount(API_URL, create_api(database, settings, site.media_url, site.asset, BASE_URL), name="api")
     return app
+
+
+class FlashMiddleware(SessionMiddleware):
+    """Carries flash messages, and only to pages; who is signed in is kept in PostgreSQL."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and not scope["path"].startswith(f"{API_URL}/")
+        await (super().__call__ if is_page else self.app)(scope, receive, send)
 
 
 async def _to_admin(_request: Request) -> Response:

@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 from typer.core import TyperGroup
 
-from admin_app import cli_data, cli_search, lifeline
+from admin_app import cli_accounts, cli_data, cli_search, lifeline
 from admin_app.config import ConfigurationError, Settings
 from admin_app.installation import DataDir, configured, installation
 
@@ -85,12 +85,13 @@ def serve(
     """Run the website."""
     from admin_app import web
     from admin_app.app import create_app
+    from admin_app.security.headers import security_headers
 
     # `up` hands down a socket that it holds open itself.
     with web.listen(host, port) if fd is None else socket.socket(fileno=fd) as listener:  # noqa: SIM117
         with installation(data_dir) as settings:
             _log(settings, "web")
-            web.serve(create_app(settings), listener)
+            web.serve(create_app(settings), listener, security_headers(is_https=settings.is_https))
 
 
 @app.command()
@@ -173,4 +174,5 @@ async def _create_superuser(settings: Settings, email: str, name: str, password:
 
 app.add_typer(cli_data.imports, name="import")
 app.add_typer(cli_search.search, name="search")
+app.add_typer(cli_accounts.second_factor, name="second-factor")
 app.command()(cli_data.seed)

@@ -1,14 +1,30 @@
 """Settings, read once from the environment (or a .env file) at start."""
 
 import json
+from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
+from email_validator import EmailNotValidError, validate_email
+from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
+MAX_SESSION_HOURS = 24 * 400
+"""Browsers keep no cookie for longer."""
+
+_NUMBERS = {
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be a number",
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+}
+"""What to say of pydantic's complaints."""
 
 
 class ConfigurationError(Exception):
@@ -29,18 +45,23 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     public_url: str = ""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     storage_url: str = ""
     storage_options: Annotated[dict[str, SecretStr], NoDecode] = Field(default={}, repr=False)
     cdn_url: str = ""
     search_url: str = ""
     search_key: SecretStr = SecretStr("")
     search_synonyms: Path | None = None
+    smtp_url: str = Field(default="", repr=False)
+    mail_from: str = ""
     log_level: str = "INFO"
     database_pool_size: int = Field(default=10, ge=1, le=200)
     delivery_lease_seconds: float = Field(default=15, ge=0.1, le=3600)
     delivery_max_tries: int = Field(default=10, ge=1, le=1000)
-    session_idle_hours: float = Field(default=12, gt=0)
-    session_absolute_hours: float = Field(default=24 * 7, gt=0)
+    session_idle_hours: float = Field(default=12, gt=0, le=MAX_SESSION_HOURS)
+    session_absolute_hours: float = Field(default=24 * 7, gt=0, le=MAX_SESSION_HOURS)
+    api_rate_limit: str = "1200/minute"
+    second_factor_roles: Annotated[tuple[str, ...], NoDecode] = ()
 
     @field_validator("database_url")
     @classmethod
@@ -92,6 +113,35 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            parts = urlsplit(value)
+            is_server = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_server = False
+        if not is_server or parts.path.strip("/") or parts.query not in {"", "tls=none"}:
+            raise ValueError("must look like smtp://user:password@mail.example.com:587, or smtps://…")
+        if parts.query and (parts.scheme == "smtps" or parts.username):
+            raise ValueError(
+                "with tls=none must start with smtp:// and hold no password: it could be overheard"
+            )
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_sender(cls, value: str) -> str:
+        try:
+            if value:  # parseaddr makes nothing of what it cannot read
+                address = parseaddr(value)[1] if value.isprintable() else ""
+                validate_email(address, check_deliverability=False)
+        except EmailNotValidError:
+            raise ValueError("must be an address such as Shop <shop@example.com>") from None
+        return value
+
     @field_validator("secret_key")
     @classmethod
     def _long_secret(cls, value: SecretStr) -> SecretStr:
@@ -107,11 +157,50 @@ class Settings(BaseSettings):
             raise ValueError("must be an origin such as https://admin.example.com")
         return value.rstrip("/")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "second_factor_roles", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in host or host.count(":") == 1 for host in value):
+            raise ValueError(
+                "must be host names such as admin.example.com, separated by commas, without scheme or port"
+            )
+        return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(ip_network(item.strip()) for item in value.split(",") if item.strip())
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks such as 10.0.0.7, 10.1.0.0/16, separated by commas"
+            ) from None
+
+    @field_validator("second_factor_roles")
+    @classmethod
+    def _known_roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= {"superuser", "administrator", "support"}:
+            raise ValueError("must name roles: superuser, administrator or support, separated by commas")
+        return value
+
+    @field_validator("api_rate_limit")
+    @classmethod
+    def _one_rate(cls, value: str) -> str:
+        try:
+            [limit] = parse_many(value)
+        except ValueError:
+            limit = None
+        if limit is None or limit.amount < 1:
+            raise ValueError("must be a number of requests and a time, such as 1200/minute")
         return value
 
     @field_validator("log_level")
@@ -125,6 +214,14 @@ class Settings(BaseSettings):
     def _secret_with_own_database(self) -> Self:
         if self.database_url and not self.secret_key.get_secret_value():
             raise ValueError("SECRET_KEY must be set when DATABASE_URL is set")
+        return self
+
+    @model_validator(mode="after")
+    def _complete_mail(self) -> Self:
+        if self.smtp_url and not self.mail_from:
+            raise ValueError("MAIL_FROM must be set when SMTP_URL is set")
+        if self.smtp_url and not self.public_url:
+            raise ValueError("PUBLIC_URL must be set when SMTP_URL is set, because mails hold links")
         return self
 
     @model_validator(mode="after")
@@ -164,6 +261,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what a caller passes
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        reason = first["msg"].removeprefix("Value error, ")
+        known = _NUMBERS.get(first["type"])
+        reason = known.format(**first.get("ctx", {})) if known else first["msg"].removeprefix("Value error, ")
         name = str(first["loc"][0]).upper() if first["loc"] else ""
         raise ConfigurationError(f"{name} {reason}.".strip()) from None

@@ -16,6 +16,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.base import Executable
 
 from admin_app.errors import TooSlow
+from admin_app.glances import Glances, Question
 
 # A plan made for any value takes the wrong index for most: 600 ms against 1 ms for a rare word in a million
 # rows. Compiling a query to machine code costs more than any page's query takes.
@@ -28,7 +29,10 @@ SERVER_SETTINGS = {
 }
 
 
-QUERY_CANCELED = "57014"
+READ_SECONDS = 2.0
+"""The longest a statement of a request may take that only looks; a page may set itself another limit."""
+
+QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
 
 _DATABASE = "database"
 
@@ -74,6 +78,8 @@ class Database:
 
     `session_info` is laid on every session: the place where the application hands the outbox its
     table of event handlers without the database knowing any domain. `on_close` ends what was laid there.
+
+    A server that has not answered a statement after `answer_seconds` is given up: TimeoutError.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Database:
         url: str,
         *,
         pool_size: int = 10,
+        answer_seconds: float | None = None,
         session_info: Mapping[str, Any] | None = None,
         on_close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
@@ -90,12 +97,16 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             hide_parameters=True,  # values have no place in a log
-            connect_args={"server_settings": SERVER_SETTINGS},
+            connect_args={"server_settings": SERVER_SETTINGS, "command_timeout": answer_seconds},
         )
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
         self.info = {**(session_info or {}), _DATABASE: self}
         self._sessions = self.sessionmaker()
         self._on_close = on_close
+        _, options = self.engine.dialect.create_connect_args(self.engine.url)
+        # A glance finds rows by an index whatever its values are: planning it each time takes twice as long.
+        settings = {**SERVER_SETTINGS, "plan_cache_mode": "auto"}
+        self.glances = Glances(dict(options), max(1, pool_size // 2), settings, READ_SECONDS)
 
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """A new session maker, for a library that reconfigures the one it is given."""
@@ -113,9 +124,17 @@ class Database:
         async with self._sessions() as session:
             yield session
 
+    def glancing(self, question: Question, accept: Callable[[str | None], None]) -> "GlanceSession":
+        """For services that are asked for what they call a glance. Raises TooSlow after READ_SECONDS.
+
+        `accept` is told who calls, as JSON or None, before the service is told anything; it may raise.
+        """
+        return GlanceSession(self.info, self.glances, question, accept)
+
     async def close(self) -> None:
         for close in self._on_close:
             await close()
+        await self.glances.close()
         await self.engine.dispose()
 
 
@@ -123,6 +142,33 @@ def beside(session: AsyncSession) -> AbstractAsyncContextManager[AsyncSession]:
     """A transaction of its own, which is committed whatever becomes of the session's."""
     database: Database = session.info[_DATABASE]
     return database.transaction()
+
+
+class GlanceSession:
+    """In the place of a session, for a service that is asked for a glance; it can do nothing else."""
+
+    def __init__(
+        self,
+        info: Mapping[str, Any],
+        glances: Glances,
+        question: Question,
+        accept: Callable[[str | None], None],
+    ) -> None:
+        self.info = info
+        self._glances = glances
+        self._question = question
+        self._accept = accept
+
+    async def look(self, statement: Select[Any], values: Mapping[str, Any]) -> list[Any]:
+        caller, rows = await self._glances.look(self._question, statement, values)
+        self._accept(caller)
+        return rows
+
+
+async def glance(session: AsyncSession, statement: Select[Any], **values: Any) -> list[Any]:
+    """Rows as they are committed now. The session must be one of `Database.glancing`."""
+    assert isinstance(session, GlanceSession)
+    return await session.look(statement, values)
 
 
 async def limit_time(session: AsyncSession, seconds: float) -> None:

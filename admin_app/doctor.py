@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from admin_app import migrations
 from admin_app.config import ConfigurationError, Settings
-from admin_app.domains import open_storage
+from admin_app.domains import open_mailer, open_storage
 from admin_app.embedded import embedded_servers
 from admin_app.errors import Unavailable
 from admin_app.outbox import describe
@@ -48,6 +48,7 @@ def examine(configured: Settings) -> Iterator[Check]:
             yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
             yield _attempt("storage", lambda: _storage(settings))
             yield _attempt("search", lambda: asyncio.run(_search(settings)))
+            yield _attempt("mail", lambda: Check("mail", asyncio.run(open_mailer(settings).check())))
     except ConfigurationError as error:
         yield Check("servers", str(error), is_ok=False)
 

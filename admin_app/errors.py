@@ -2,9 +2,12 @@
 
 AppError
 ├── InvalidInput  422  the values cannot be accepted; says which field and why
+│   └── WrongCredential  a password or a code that opens nothing
 ├── Forbidden     403  this role may never do this
+│   └── ProofRequired  only who has just shown who they are may do this
 ├── NotFound      404  no such row, or one this actor may not change
 ├── Conflict      409  the row is not what the actor last saw, or others depend on it
+├── TooMany       429  too much was tried or asked for in a while; says how long to wait
 ├── TooSlow       503  the database was given a time for this, and it was not enough
 └── Unavailable   503  something beside the database (file storage, search index) cannot be used just now
 """
@@ -23,6 +26,11 @@ class AppError(Exception):
         super().__init__(message)
         self.message = message
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer carries besides its status."""
+        return {}
+
 
 class InvalidInput(AppError):
     """`fields` maps a field name to the sentence to show beside it."""
@@ -39,8 +47,12 @@ class InvalidInput(AppError):
         fields: dict[str, str] = {}
         for item in error.errors(include_url=False, include_input=False):
             name = str(item["loc"][0]) if item["loc"] else ""
-            fields.setdefault(name, _sentence(item["type"], item["msg"], item.get("ctx", {})))
+            fields.setdefault(name, sentence(item["type"], item["msg"], item.get("ctx", {})))
         return cls("Some values cannot be accepted. Correct the marked fields.", fields)
+
+
+class WrongCredential(InvalidInput):
+    """Somebody may be guessing: whoever lets people try counts these."""
 
 
 class Forbidden(AppError):
@@ -48,6 +60,11 @@ class Forbidden(AppError):
 
     def __init__(self, message: str = "Your role does not allow this.") -> None:
         super().__init__(message)
+
+
+class ProofRequired(Forbidden):
+    def __init__(self) -> None:
+        super().__init__("Confirm that it is you, then do this again. Nothing was changed.")
 
 
 class NotFound(AppError):
@@ -61,6 +78,18 @@ class NotFound(AppError):
 
 class Conflict(AppError):
     status = 409
+
+
+class TooMany(AppError):
+    status = 429
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_seconds)}
 
 
 class TooSlow(AppError):
@@ -92,20 +121,43 @@ _SENTENCES = {
     "string_too_long": "Use at most {max_length} characters.",
     "too_short": "Enter at least {min_length} characters.",
     "too_long": "Use at most {max_length} characters.",
+    "list_too_short": "Choose at least one.",
+    "list_too_long": "Use at most {max_length:,} items.",
+    "string_pattern_mismatch": "This text contains characters that cannot be used here.",
     "string_unicode": "This text contains characters that cannot be stored.",
     "bool_parsing": "Choose yes or no.",
     "bool_type": "Choose yes or no.",
     "enum": "Choose one of: {expected}.",
+    "literal_error": "Choose one of: {expected}.",
     "uuid_parsing": "This is not a valid id.",
     "uuid_type": "This is not a valid id.",
+    "int_parsing": "Enter a whole number.",
+    "int_parsing_size": "Enter a whole number of fewer digits.",
+    "int_from_float": "Enter a whole number.",
+    "int_type": "Enter a whole number.",
+    "greater_than_equal": "Enter a number of at least {ge}.",
+    "less_than_equal": "Enter a number of at most {le}.",
+    "string_type": "This must be text.",
+    "list_type": "This must be a list.",
+    "model_type": "This must be an object.",
+    "dict_type": "This must be an object.",
+    "extra_forbidden": "Nothing of this name is known here.",
 }
 
 
-def _sentence(kind: str, message: str, context: Mapping[str, object]) -> str:
+def sentence(kind: str, message: str, context: Mapping[str, object]) -> str:
+    """What to tell people of one of pydantic's complaints."""
     if kind == "string_too_short" and context["min_length"] == 1:
         kind = "missing"
+    if context.get("field_type") == "List":
+        kind = f"list_{kind}"
     known = _SENTENCES.get(kind)
     if known is not None:
-        return known.format(**context)
+        return known.format(**{name: _plain(value) for name, value in context.items()})
     # Our own validators raise ValueError("A sentence."), which pydantic prefixes.
     return message.removeprefix("Value error, ").removeprefix("value is not a valid email address: ")
+
+
+def _plain(value: object) -> object:
+    """Choices without pydantic's quotes, and without the empty one, which is none."""
+    return value.removeprefix("'', ").replace("'", "") if isinstance(value, str) else value

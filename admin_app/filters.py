@@ -8,7 +8,7 @@ from datetime import time as time_of_day
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, SQLColumnExpression
+from sqlalchemy import ColumnElement, Numeric, SQLColumnExpression, literal
 
 from admin_app.text import is_storable
 
@@ -72,8 +72,15 @@ def moment(name: str, label: str, column: SQLColumnExpression[Any]) -> tuple[Fil
 
 def price(name: str, label: str, column: SQLColumnExpression[Decimal]) -> tuple[Filter, Filter]:
     """From one price to another, both included."""
-    first = Filter(f"{name}_from", f"{label} from", "price", _parse_price, lambda value: column >= value)
-    last = Filter(f"{name}_to", f"{label} to", "price", _parse_price, lambda value: column <= value)
+
+    def bound(value: Decimal) -> ColumnElement[Decimal]:
+        """Not of the column's own type, which would not hold every price one may ask for."""
+        return literal(value, Numeric())
+
+    first = Filter(
+        f"{name}_from", f"{label} from", "price", _parse_price, lambda value: column >= bound(value)
+    )
+    last = Filter(f"{name}_to", f"{label} to", "price", _parse_price, lambda value: column <= bound(value))
     return _grouped(first, label, last.name), _grouped(last, label)
 
 

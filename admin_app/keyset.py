@@ -2,17 +2,21 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, or_, tuple_
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, or_, tuple_
 
 from admin_app.text import is_storable
 
-MAX_DIGITS = 1_000  # far beyond any column, far below what PostgreSQL can read
+SORT_KEY = "sort_key"
+
+MAX_DIGITS = 8
+"""Before the point, of the longest number in a list: PostgreSQL cannot cast a longer one to its column."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,50 @@ class Cursor:
             return cls(direction, _read(kind, value), UUID(row_id))
         except (TypeError, AttributeError, InvalidOperation, RecursionError) as error:
             raise ValueError(text) from error
+
+
+Place = Cursor | Literal["last"] | None
+"""Where a page is: beside a row, or at the end or the beginning of the list."""
+
+
+def is_backwards(place: Place) -> bool:
+    """The rows of the page are read from its end."""
+    return place == "last" or (isinstance(place, Cursor) and place.direction == "before")
+
+
+def at(
+    statement: Select[Any],
+    key: SQLColumnExpression[Any],
+    row_id: SQLColumnExpression[UUID],
+    place: Place,
+    descending: bool,
+) -> Select[Any]:
+    """The rows from this place on, in the order they are read in, each with its sort value as SORT_KEY."""
+    descending = descending != is_backwards(place)
+    statement = statement.add_columns(key.label(SORT_KEY))
+    if isinstance(place, Cursor):
+        statement = statement.where(beyond(key, row_id, place, descending))
+    return statement.order_by(*((key.desc(), row_id.desc()) if descending else (key.asc(), row_id.asc())))
+
+
+def cut(
+    found: Sequence[Any], size: int, place: Place, *, is_later: bool
+) -> tuple[Sequence[Any], Cursor | None, Cursor | None]:
+    """Of the rows read at a place, one more than asked, the page in its order, and where those beside it are.
+
+    `is_later`: some rows before the place were left out.
+    """
+    more, found = len(found) > size, found[:size]
+    if is_backwards(place):
+        found = list(reversed(found))
+        has_previous, has_next = more, place != "last"
+    else:
+        has_previous, has_next = place is not None or is_later, more
+    return (
+        found,
+        Cursor("before", getattr(found[0], SORT_KEY), found[0].id) if found and has_previous else None,
+        Cursor("after", getattr(found[-1], SORT_KEY), found[-1].id) if found and has_next else None,
+    )
 
 
 def beyond(
@@ -76,7 +124,7 @@ def _read(kind: type, value: Any) -> Any:
         return moment
     if kind is Decimal:
         number = Decimal(value)
-        if not number.is_finite() or not -MAX_DIGITS <= number.adjusted() <= MAX_DIGITS:
+        if not number.is_finite() or not -MAX_DIGITS <= number.adjusted() < MAX_DIGITS:
             raise ValueError(value)
         return number
     return kind(value)

@@ -19,6 +19,8 @@ from sqlalchemy import (
     Integer,
     Select,
     SQLColumnExpression,
+    Uuid,
+    bindparam,
     case,
     cast,
     column,
@@ -34,7 +36,7 @@ from sqlalchemy.sql.elements import True_
 from admin_app.database import Base, estimated_rows, limit_time
 from admin_app.errors import AppError, TooSlow
 from admin_app.filters import Filter, parse_text
-from admin_app.keyset import Cursor, beyond
+from admin_app.keyset import SORT_KEY, Cursor, Place, at, cut
 from admin_app.search import MAX_WORDS, words
 
 PAGE_SIZES = (25, 50, 100, 250)
@@ -44,12 +46,16 @@ FACET_SECONDS = 0.3
 Row = TypeVar("Row", bound=Base)
 
 _NOTHING: ColumnElement[Any] = cast(null(), Integer)
-_KEY, _BOUNDED, _ESTIMATE = "sort_key", "bounded_count", "estimated_count"
+_BOUNDED, _ESTIMATE = "bounded_count", "estimated_count"
 """What a page reads beside its rows' own columns."""
 
 
 class BadQuery(AppError):
     """The address asks for something this list cannot do. Shown with zero rows, never ignored."""
+
+    def __init__(self, message: str, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 Rows = Select[*tuple[Any, ...]]
@@ -72,7 +78,9 @@ class ListQuery:
     filters: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     columns: tuple[str, ...] = ()
-    cursor: Cursor | Literal["last"] | None = None
+    cursor: Place = None
+    offset: int = 0
+    """Rows to leave out from where the page would begin. It takes time to count them."""
 
     def fingerprint(self) -> str:
         """Ties a cursor to the order and the conditions it was made under."""
@@ -159,39 +167,38 @@ class Listing(Generic[Row]):
         base: Rows,
         query: ListQuery,
         known: Conditions | None = None,
+        *,
+        is_counted: bool = True,
     ) -> Page:
-        """One statement: what `base` selects of the rows, one more than asked, and a count.
+        """One statement: what `base` selects of the rows, one more than asked, and a count if it is wanted.
 
         Without conditions the count is one of at most COUNT_LIMIT index entries, or PostgreSQL's own
         estimate. With conditions it is only told when the first page shows all there is.
         """
         size = query.size or PAGE_SIZES[0]
         conditions = self.conditions(query, known)
-        key, row_id = self.sorts[query.sort], self._id
-        backwards = query.cursor == "last" or (
-            isinstance(query.cursor, Cursor) and query.cursor.direction == "before"
-        )
-        descending = query.descending != backwards
-        is_unconditional = not query.search and not query.filters
-        bounded, estimate = self._counts(base) if is_unconditional else (_NOTHING, _NOTHING)
-        extra: Any = key.label(_KEY), bounded.label(_BOUNDED), estimate.label(_ESTIMATE)
-        statement = base.where(*conditions).add_columns(*extra)
-        if isinstance(query.cursor, Cursor):
-            statement = statement.where(beyond(key, row_id, query.cursor, descending))
-        order = (key.desc(), row_id.desc()) if descending else (key.asc(), row_id.asc())
-        found = (await session.execute(statement.order_by(*order).limit(size + 1))).all()
-        more = len(found) > size
-        found = found[:size]
-        if backwards:
-            found = list(reversed(found))
-        has_previous = more if backwards else query.cursor is not None
-        has_next = (query.cursor != "last") if backwards else more
-        return Page(
-            rows=found,
-            count=_count_of(found, is_all=not more and not isinstance(query.cursor, Cursor)),
-            previous=_cursor("before", found[0]) if found and has_previous else None,
-            next=_cursor("after", found[-1]) if found and has_next else None,
-        )
+        has_cheap_count = is_counted and not query.search and not query.filters
+        bounded, estimate = self._counts(base) if has_cheap_count else (_NOTHING, _NOTHING)
+        counts: Any = bounded.label(_BOUNDED), estimate.label(_ESTIMATE)
+        statement = self._at(base.where(*conditions).add_columns(*counts), query)
+        statement = statement.limit(size + 1).offset(query.offset or None)
+        found = (await session.execute(statement)).all()
+        is_all = len(found) <= size and not isinstance(query.cursor, Cursor) and not query.offset
+        rows, previous, following = cut(found, size, query.cursor, is_later=query.offset > 0)
+        return Page(rows, _count_of(rows, is_all=is_all), previous, following)
+
+    def glance(self, base: Rows, conditions: Sequence[ColumnElement[bool]], query: ListQuery) -> Select[Any]:
+        """The statement of `page`, nothing counted, for all queries of these conditions and this order.
+
+        Its values: "rows", "offset", of a cursor "sort_key" and "row_id", and those of the conditions.
+        """
+        place = query.cursor
+        if isinstance(place, Cursor):
+            key: Any = self.sorts[query.sort]
+            row_id: Any = bindparam("row_id", type_=Uuid())
+            place = replace(place, value=bindparam(SORT_KEY, type_=key.type), id=row_id)
+        statement = self._at(base.where(self.scope, *conditions), replace(query, cursor=place))
+        return statement.limit(bindparam("rows", type_=Integer)).offset(bindparam("offset", type_=Integer))
 
     async def count(
         self,
@@ -245,6 +252,14 @@ class Listing(Generic[Row]):
         found = self._ids(base, self.conditions(query, known))
         return found.add_columns(getattr(self.model, "version"))  # noqa: B009  # as `_id`
 
+    def values(self, query: ListQuery) -> dict[str, Any]:
+        """What the filters of the query were given, as they read it."""
+        return {
+            item.name: _parsed(item, query.filters[item.name])
+            for item in self.filters
+            if item.name in query.filters
+        }
+
     def fixed(self, query: ListQuery) -> ListQuery:
         """The query as it is meant now, whenever it is run: without words such as "today"."""
         filters = dict(query.filters)
@@ -256,6 +271,9 @@ class Listing(Generic[Row]):
 
     def encode(self, cursor: Cursor | Literal["last"], query: ListQuery) -> str:
         return cursor if cursor == "last" else cursor.encode(query.fingerprint())
+
+    def _at(self, rows: Select[Any], query: ListQuery) -> Select[Any]:
+        return at(rows, self.sorts[query.sort], self._id, query.cursor, query.descending)
 
     @property
     def _id(self) -> SQLColumnExpression[UUID]:
@@ -284,16 +302,12 @@ class Listing(Generic[Row]):
         return case((estimate > 2 * COUNT_LIMIT, _NOTHING), else_=bounded), estimate
 
     def _require_readable(self, query: ListQuery) -> None:
-        values = {
-            item.name: _parsed(item, query.filters[item.name])
-            for item in self.filters
-            if item.name in query.filters
-        }
+        values = self.values(query)
         for item in self.filters:
             upper = item.upper
             if upper in values and item.name in values and values[item.name] > values[upper]:
                 first, last = query.filters[item.name], query.filters[upper]
-                raise BadQuery(f"{item.label}: {first} is beyond the end of the range, {last}.")
+                raise BadQuery(f"{item.label}: {first} is beyond the end of the range, {last}.", item.name)
 
     def _parse_sort(self, given: Mapping[str, str]) -> tuple[str, bool]:
         name, direction = given.get("sortBy", ""), given.get("sort", "")
@@ -303,10 +317,10 @@ class Listing(Generic[Row]):
             name, descending = self.default_sort
             return name, direction == "desc" if direction else descending
         if name not in self.sorts:
-            raise BadQuery(f"This list cannot be sorted by “{name[:40]}”.")
+            raise BadQuery(f"This list cannot be sorted by “{name[:40]}”.", "sort")
         return name, direction == "desc"
 
-    def _parse_cursor(self, text: str, query: ListQuery) -> Cursor | Literal["last"] | None:
+    def _parse_cursor(self, text: str, query: ListQuery) -> Place:
         if not text:
             return None
         if text == "last":
@@ -316,7 +330,7 @@ class Listing(Generic[Row]):
             return Cursor.decode(text, query.fingerprint(), kind)
         except ValueError:
             message = "This page link is not valid any more. Start again from the first page."
-            raise BadQuery(message) from None
+            raise BadQuery(message, "cursor") from None
 
 
 def _is_everything(where: ColumnElement[bool] | None) -> bool:
@@ -354,16 +368,16 @@ def _parsed(item: Filter, text: str) -> Any:
     try:
         return item.parse(text)
     except ValueError as error:
-        raise BadQuery(f"{item.label}: {error}") from None
+        raise BadQuery(f"{item.label}: {error}", item.name) from None
 
 
 def _parse_search(text: str) -> str:
     try:
         text = parse_text(text)
     except ValueError as error:
-        raise BadQuery(f"Search: {error}") from None
+        raise BadQuery(f"Search: {error}", "search") from None
     if len(words(text)) > MAX_WORDS:
-        raise BadQuery(f"Search: use at most {MAX_WORDS} words, or put some of them in quotes.")
+        raise BadQuery(f"Search: use at most {MAX_WORDS} words, or put some of them in quotes.", "search")
     return text if words(text) else ""
 
 
@@ -383,7 +397,3 @@ def _parse_size(text: str | None) -> int | None:
     if text not in {str(size) for size in PAGE_SIZES}:
         raise BadQuery(f"The page size must be one of {', '.join(map(str, PAGE_SIZES))}.")
     return int(text)
-
-
-def _cursor(direction: Literal["after", "before"], found: Any) -> Cursor:
-    return Cursor(direction, getattr(found, _KEY), found.id)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 from uuid import uuid4
@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 from admin_app.errors import Unavailable
+from admin_app.session_info import Carrier
 
 STORAGE = "storage"
 """Under this key of its `info` every session carries the storage."""
@@ -48,12 +49,7 @@ MARK = ".storage"
 logger = logging.getLogger(__name__)
 
 
-class _Session(Protocol):
-    @property
-    def info(self) -> Any: ...  # SQLAlchemy: a dictionary of whatever was put there
-
-
-def storage_of(session: _Session) -> "Storage":
+def storage_of(session: Carrier) -> "Storage":
     storage: Storage = session.info[STORAGE]
     return storage
 

@@ -1,15 +1,18 @@
 """Forms sent twice (a double click, a reload, a retry) make one row: each form carries a key of its own."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from admin_app.actor import Actor
 from admin_app.database import Base
+
+KEPT_DAYS = 30
+PRUNED_AT_ONCE = 1_000
 
 
 class AlreadySubmitted(Exception):
@@ -45,3 +48,12 @@ async def find(session: AsyncSession, actor: Actor, key: UUID) -> UUID | None:
     return await session.scalar(
         select(Submission.row_id).where(Submission.actor_id == actor.id, Submission.key == key)
     )
+
+
+async def prune(session: AsyncSession) -> int:
+    """Forget some keys so old that nobody sends their form again."""
+    key = tuple_(Submission.actor_id, Submission.key)
+    before = func.now() - timedelta(days=KEPT_DAYS)
+    old = select(Submission.actor_id, Submission.key).where(Submission.created_at < before)
+    gone = delete(Submission).where(key.in_(old.limit(PRUNED_AT_ONCE))).returning(Submission.key)
+    return len((await session.scalars(gone)).all())

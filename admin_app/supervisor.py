@@ -184,11 +184,18 @@ def _children(settings: Settings, host: str, listener: socket.socket, claim: IO[
         "DATA_DIR": str(settings.data_dir),
         "ALLOWED_HOSTS": ",".join([*settings.allowed_hosts, host]),
     }
+    url = settings.public_url or _url(host, listener)
     return [
         Child(["serve", "--fd", str(listener.fileno())], environment, [claim.fileno(), listener.fileno()]),
         Child(["relay"], environment, [claim.fileno()]),
-        Child(["worker"], environment, [claim.fileno()]),
+        # The website asks the browser what it is called; links in mails must know it.
+        Child(["worker"], {**environment, "PUBLIC_URL": url}, [claim.fileno()]),
     ]
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    named = f"[{host}]" if ":" in host else host
+    return f"http://{named}:{listener.getsockname()[1]}"
 
 
 def _watch(children: Sequence[Child], servers: EmbeddedServers, announcement: "_Announcement") -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from admin_app.config import Settings
 from admin_app.embedded import embedded_servers
-from bench import bulk, data, history, images, measure, report
+from bench import api, bulk, data, history, images, measure, report
 from bench.recording import record
 
 
@@ -32,6 +32,8 @@ def main() -> None:
         console.print("Measuring, for a few minutes.", style="dim")
         found = measure.pages(recordings, options.rounds)
         process = measure.process(url, settings.redis_url, recordings[url])
+        console.print("The API, against a bare endpoint.", style="dim")
+        throughput = api.measure(url)
         console.print("A bulk operation, in a copy of the largest.", style="dim")
         operation = asyncio.run(bulk.measure(url, settings.redis_url, recordings[url].token, size))
         console.print("Pages of the history, and what a save takes without it.", style="dim")
@@ -44,6 +46,7 @@ def main() -> None:
     if len(measured) > 1:
         console.print(report.growth(measured))
     console.print(report.process(process))
+    console.print(api.table(throughput))
     console.print(report.bulk(operation))
     for entries, item in past.pages.items():
         console.print(report.pages(entries, item, "entries of history"))
@@ -54,7 +57,7 @@ def main() -> None:
         console.print(f"NOT MEASURED: {name}, answered {status}", style="bold red")
     missed = report.number_missed(measured) + report.number_missed(past.pages)
     missed += report.bulk_missed(operation) + report.saves_missed(past.saves)
-    missed += images.missed(photographs)
+    missed += images.missed(photographs) + api.missed(throughput)
     console.print(f"{missed} goals are missed, each marked with !" if missed else "Every goal is met.")
 
 

@@ -1,7 +1,8 @@
 """One side in a process of its own: the application, or the floor with the statements it is to run.
 
-`python -m bench.server app|bare|floor URL PORT`; bare is the application that writes no history, and the
-floor reads its statements, pickled, from standard input.
+`python -m bench.server app|bare|floor|api|bare-api URL PORT`; bare is the application that writes no history,
+the floor reads its statements, pickled, from standard input, api is the application as it is, and bare-api
+what that is held against.
 Both are served by the application's own `web.serve`.
 """
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from admin_app import audit, web
 from admin_app.app import create_app
 from admin_app.database import Base
+from bench.bare_api import create_bare
 from bench.client import HOST
 from bench.data import dsn, settings_for
 from bench.floor import create_floor
@@ -72,6 +74,14 @@ if __name__ == "__main__":
     side, url, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if side == "bare":
         forget_history()
-    app = create_floor(dsn(url), pickle.load(sys.stdin.buffer)) if side == "floor" else application(url)  # noqa: S301
+    match side:
+        case "floor":
+            app: ASGIApp = create_floor(dsn(url), pickle.load(sys.stdin.buffer))  # noqa: S301
+        case "bare-api":
+            app = create_bare(dsn(url))
+        case "api":
+            app = create_app(settings_for(url).model_copy(update={"api_rate_limit": "1000000/second"}))
+        case _:
+            app = application(url)
     with web.listen(HOST, port) as listener:
         web.serve(app, listener)

@@ -12,9 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import argon2
 import httpx
 import pytest
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
+from redis.asyncio import Redis
 from sqlalchemy import event, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from starlette.routing import Mount, Route
@@ -34,10 +36,17 @@ from admin_app.domains.users.schemas import UserCreate
 from admin_app.domains.users.service import UserService
 from admin_app.embedded import embedded_servers
 from admin_app.security import passwords, sessions
+from admin_app.security.throttle import KEY_PREFIX
 
 # A setting of the machine must not decide what is tested, nor what is emptied.
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
+
+# Else each of the processes that tests start would compile all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Argon2id is slow on purpose; as little of it as there may be is as good for what is tested in this process.
+passwords._hasher.current_hasher._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 PASSWORD = "correct horse battery staple"
 SESSION_COOKIE = "session_8000"
@@ -67,7 +76,7 @@ async def _spare_the_disk(database_url: str) -> None:
 
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    """Of PASSWORD; hashing is slow on purpose, so once is enough."""
+    """Of PASSWORD."""
     return passwords._hasher.hash(PASSWORD)
 
 
@@ -81,6 +90,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
         for table in reversed(METADATA.sorted_tables):
             await session.execute(table.delete())
     await database.close()
+    await forget_tries(settings)
+
+
+async def forget_tries(settings: Settings) -> None:
+    """Whoever failed to sign in has not failed since."""
+    async with Redis.from_url(settings.redis_url) as redis:
+        if keys := await redis.keys(f"{KEY_PREFIX}:*"):
+            await redis.delete(*keys)
 
 
 @pytest.fixture
@@ -153,12 +170,13 @@ async def website(
     website = create_app(settings)
     admin_of(website).environment.bytecode_cache = compiled_templates
     yield website
+    await website.state.throttle.close()
     await website.state.database.close()
 
 
 def admin_of(website: Website) -> AppAdmin:
     """The site object behind the application's routes."""
-    [mount] = [route for route in website.routes if isinstance(route, Mount)]
+    [mount] = [route for route in website.routes if isinstance(route, Mount) and route.name == "admin"]
     [index] = [route for route in mount.routes if isinstance(route, Route) and route.name == "index"]
     admin = index.endpoint.__self__.site
     assert isinstance(admin, AppAdmin)

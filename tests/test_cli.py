@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from admin_app import migrations
 from admin_app.config import Settings
 
 PASSWORD = "a long enough password"
@@ -104,11 +106,23 @@ def test_doctor_names_every_thing_that_is_wrong(tmp_path: Path) -> None:
     assert "secret" not in broken.stdout + broken.stderr
 
 
-def test_createsuperuser_makes_an_account_once(installed: dict[str, str], database: object) -> None:
+def stored_hash(settings: Settings) -> str:
+    """Of the only account."""
+    return migrations.on_connection(
+        settings.database_url,
+        lambda connection: connection.execute(text("SELECT password_hash FROM users")).scalar_one(),
+    )
+
+
+def test_createsuperuser_makes_an_account_once(
+    settings: Settings, installed: dict[str, str], database: object
+) -> None:
     options = ["createsuperuser", "--email", "first@demo.example", "--name", "First"]
     made = run(*options, ADMIN_APP_PASSWORD=PASSWORD, **installed)
     assert (made.returncode, made.stderr) == (0, "")
     assert made.stdout == "first@demo.example may sign in now.\n"
+    # As slow to guess as pwdlib recommends. In the process of the tests it is quicker.
+    assert stored_hash(settings).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     again = run(*options, ADMIN_APP_PASSWORD=PASSWORD, **installed)
     assert again.returncode == 1
     assert "e-mail" in again.stderr.lower()

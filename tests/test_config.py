@@ -11,7 +11,15 @@ SECRET = "s" * 32
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DATA_DIR", "PUBLIC_URL", "ALLOWED_HOSTS"):
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "DATA_DIR",
+        "PUBLIC_URL",
+        "ALLOWED_HOSTS",
+        "TRUSTED_PROXIES",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -53,6 +61,12 @@ def test_hosts_are_the_public_one_the_listed_ones_and_this_machine() -> None:
     assert "localhost" in settings.hosts
 
 
+def test_proxies_are_addresses_and_networks_of_both_families() -> None:
+    settings = load_settings(trusted_proxies="10.0.0.7, 10.1.0.0/16 ,2001:db8::/32,")
+    assert list(map(str, settings.trusted_proxies)) == ["10.0.0.7/32", "10.1.0.0/16", "2001:db8::/32"]
+    assert load_settings(trusted_proxies="").trusted_proxies == ()
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -75,10 +89,18 @@ def test_hosts_are_the_public_one_the_listed_ones_and_this_machine() -> None:
         ({"STORAGE_OPTIONS": '{"region": "here"}'}, "STORAGE_OPTIONS are for a STORAGE_URL of s3://"),
         ({"CDN_URL": "cdn.example"}, "CDN_URL must start with http"),
         ({"SEARCH_URL": "search"}, "SEARCH_URL must start with http"),
+        ({"TRUSTED_PROXIES": "proxy.example"}, "TRUSTED_PROXIES must be addresses or networks"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES must be addresses or networks"),
+        ({"TRUSTED_PROXIES": "*"}, "TRUSTED_PROXIES must be addresses or networks"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be DEBUG"),
         ({"DATABASE_POOL_SIZE": "many"}, "DATABASE_POOL_SIZE"),
         ({"DATABASE_POOL_SIZE": "0"}, "DATABASE_POOL_SIZE"),
-        ({"DELIVERY_LEASE_SECONDS": "0"}, "DELIVERY_LEASE_SECONDS"),
+        ({"DELIVERY_LEASE_SECONDS": "0"}, "DELIVERY_LEASE_SECONDS must be at least 0.1"),
+        ({"SESSION_IDLE_HOURS": "0"}, "SESSION_IDLE_HOURS must be more than 0"),
+        ({"SESSION_IDLE_HOURS": "a day"}, "SESSION_IDLE_HOURS must be a number"),
+        ({"SESSION_ABSOLUTE_HOURS": "inf"}, "SESSION_ABSOLUTE_HOURS must be at most 9600"),
+        ({"ALLOWED_HOSTS": "https://a.example"}, "ALLOWED_HOSTS must be host names such as"),
+        ({"ALLOWED_HOSTS": "a.example, b.example:8000"}, "ALLOWED_HOSTS must be host names such as"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_setting(

@@ -3,25 +3,28 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
+import pyotp
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
 from admin_app import audit
 from admin_app.actor import Actor, Role
 from admin_app.admin.site import VIEWS
+from admin_app.api.app import API_URL
 from admin_app.app import Website
 from admin_app.audit import AuditEntry
 from admin_app.bulk.models import BulkOperation, State
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
-from admin_app.security import sessions
+from admin_app.security import resets, second_factor, sessions
+from admin_app.security.tokens import AccessToken, Scope
 from admin_app.storage import storage_of
 from tests.admin.rows import traces
 from tests.conftest import PASSWORD, SESSION_COOKIE, Cast, browser
@@ -33,12 +36,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MADE = {303}
 MADE_IN_PLACE = {200}
 ADDED = {201}
+ADDS = re.compile("/images|/reset-link|/account/tokens$|/account/second-factor$|/recovery-codes$")
+HAS_SECOND_FACTOR = re.compile("/login/code$|/account/second-factor/|/recovery-codes$|/user/second-factor/")
+SECRET = second_factor.new_secret()
 FILE = f"{'0' * 32}.webp"
 """Of a picture every product in the table has, stored under the product's id."""
 STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
 """In which an operation must be for the route to change it; else it has ended."""
 LEAVE_NO_TRACE = (
-    "/admin/logout",
+    "/admin/confirm",
     "/preferences",
     "/views",
     "/views/delete",
@@ -56,11 +62,11 @@ class Line:
     statuses: dict[str, int] = field(compare=False)
 
 
-def documented() -> list[Line]:
-    """The table's lines, one per method."""
+def documented(prefix: str = "/") -> list[Line]:
+    """The lines of the tables about addresses that begin so, one per method."""
     lines = []
     for text in DOCUMENT.read_text().splitlines():
-        if text.startswith("| `/"):
+        if text.startswith(f"| `{prefix}"):
             cells = [cell.strip() for cell in text.strip("|").split("|")]
             statuses = dict(zip(ROLES, map(int, cells[2:]), strict=True))
             lines += [Line(cells[0].strip("`"), method, statuses) for method in cells[1].split(", ")]
@@ -70,6 +76,8 @@ def documented() -> list[Line]:
 def routed(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every (route, method) the application answers, models and owners spelled out as in the table."""
     for route in routes:
+        if isinstance(route, Mount) and route.path == API_URL:
+            continue
         if isinstance(route, Mount) and route.routes:
             yield from routed(route.routes, prefix + route.path)
         elif isinstance(route, Mount):
@@ -83,7 +91,8 @@ def routed(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str
                     yield from ((path.replace("{pk}", row), method) for method in route.methods or METHODS)
 
 
-LINES = documented()
+LINES = [line for line in documented() if not line.route.startswith(API_URL)]
+"""Those of the API are walked by tests/api/test_permissions.py."""
 
 
 def test_every_route_and_method_is_in_the_table_once(website: Website) -> None:
@@ -107,6 +116,9 @@ class World:
     own: UUID
     foreign: UUID
     foreign_email: str
+    token: str
+    """Of a link with which the other one may choose a new password."""
+    access_token: UUID
 
 
 class WorldMaker:
@@ -124,6 +136,7 @@ class WorldMaker:
         *,
         in_bin: bool = False,
         has_past: bool = False,
+        has_second_factor: bool = False,
         state: State = State.FINISHED,
     ) -> World:
         number = next(self._numbers)
@@ -140,6 +153,19 @@ class WorldMaker:
         async with self._database.transaction() as session:
             session.add_all([person, other])
             await session.flush()
+            for account in (person, other) if has_second_factor else ():
+                await second_factor.add(session, account.id, SECRET, 0)
+            access_token = AccessToken(
+                user_id=person.id,
+                name="script",
+                token_hash=uuid4().bytes,
+                scope=Scope.READ,
+                expires_at=datetime.now(UTC) + timedelta(days=1),
+            )
+            session.add(access_token)
+            await session.flush()
+            link = resets.new_token()
+            await resets.keep_link(session, other.id, link, timedelta(hours=1), is_mailed=False)
             rows: list[Product | User | BulkOperation | AuditEntry] = [person, other]
             if kind == "product":
                 # Support owns one too: somebody who was an administrator once.
@@ -172,7 +198,7 @@ class WorldMaker:
             if role != "nobody":
                 token = await sessions.open_session(session, person.id, address=None, user_agent=None)
                 client.cookies.set(SESSION_COOKIE, token, domain="127.0.0.1")
-        return World(client, person.email, rows[0].id, rows[1].id, other.email)
+        return World(client, person.email, rows[0].id, rows[1].id, other.email, link, access_token.id)
 
 
 def _entry(about: User) -> AuditEntry:
@@ -212,7 +238,13 @@ def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
 def names_of(world: World, route: str) -> dict[str, object]:
     """What stands in the places of a route."""
     file = FILE if "{picture}" in route else "admin.css"
-    return {"own": world.own, "foreign": world.foreign, "picture": world.foreign, "file": file}
+    return {
+        "own": world.own,
+        "foreign": world.foreign,
+        "picture": world.foreign,
+        "file": file,
+        "token": world.token,
+    }
 
 
 @pytest.fixture
@@ -224,9 +256,18 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     """What an honest form would post."""
     if line.route == "/admin/login":
         return {"email": world.email, "password": PASSWORD if role != "nobody" else "wrong", "next": ""}
+    if line.route == "/admin/confirm":
+        return {"password": PASSWORD, "next": ""}
     if line.route == "/admin/password":
         chosen = "another long password"
         return {"current": PASSWORD, "new": chosen, "repeated": chosen, "next": ""}
+    if line.route == "/admin/forgot":
+        return {"email": world.foreign_email}
+    if line.route == "/admin/reset/{token}":
+        return {"new": "another long password", "repeated": "another long password"}
+    if line.route.startswith("/admin/account/"):
+        made = {"name": "script", "scope": "read", "days": "7", "key": str(uuid4())}
+        return made | {"which": "others", "id": str(world.access_token)}
     selected = [str(world.own), str(world.foreign)]
     shared = {"key": str(uuid4()), "version": "1", "ids": selected, "action": "deactivate"}
     shared |= {"size": "50", "id": str(uuid4())}
@@ -249,6 +290,19 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     return account | shared
 
 
+async def with_code(client: httpx.AsyncClient, route: str, role: str, world: World) -> dict[str, str]:
+    """What the page before gives, and the code an app would show."""
+    if route == "/admin/login/code":
+        password = PASSWORD if role != "nobody" else "wrong"
+        page = await client.post("/admin/login", data={"email": world.email, "password": password})
+        secret = SECRET
+    else:
+        page = await client.get(route)
+        secret = "".join(re.findall("secret=([A-Z2-7]{32})", page.text)[:1]) or SECRET
+    given = re.findall('name="(ticket|sealed)" value="([^"]*)"', page.text)
+    return {"next": "", "sealed": "", "code": pyotp.TOTP(secret).now(), **dict(given)}
+
+
 @pytest.mark.parametrize("role", ROLES)
 async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker, database: Database) -> None:
     answers, changed_though_refused, unchanged_though_made = {}, [], []
@@ -257,16 +311,26 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
         kind = kind if kind in {"user", "operation", "activity"} else "product"
         state = STATES.get(verb, State.FINISHED)
         has_past = kind == "product" and verb == "revert"
-        world = await make_world(role, kind, in_bin=verb == "restore", has_past=has_past, state=state)
+        world = await make_world(
+            role,
+            kind,
+            in_bin=verb == "restore",
+            has_past=has_past,
+            has_second_factor=HAS_SECOND_FACTOR.search(line.route) is not None,
+            state=state,
+        )
         path = line.route.format(**names_of(world, line.route))
         asked = "who" if kind == "activity" else "owner"
         path += f"?name={asked}&term=demo" if path.endswith(("/lookup", "/suggest")) else ""
         path += "?version=1" if verb == "compare" else ""
+        path += f"?id={world.access_token}" if path.endswith("/tokens/revoke") else ""
         before = await traces(database)
         async with world.browser as client:
             data = body_of(line, role, world) if line.method == "POST" else None
             if data and verb == "confirm" and (page := await client.get(path.replace(verb, "details"))):
                 data = {**data, "shown": "".join(re.findall('name="shown" value="([^"]*)"', page.text))}
+            if data and line.route in {"/admin/login/code", "/admin/account/second-factor"}:
+                data |= await with_code(client, line.route, role, world)
             files = None
             if data and verb == "images":
                 data, files = None, {"file": ("a.png", png())}
@@ -274,7 +338,8 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
         answers[line] = response.status_code
         is_changed = await traces(database) != before
         is_change = line.method == "POST" and not line.route.endswith(LEAVE_NO_TRACE)
-        made = MADE_IN_PLACE if "/inline/" in line.route else ADDED if verb == "images" else MADE
+        is_change = is_change and (role, line.route) != ("nobody", "/admin/logout")  # who never came in
+        made = MADE_IN_PLACE if "/inline/" in line.route else ADDED if ADDS.search(line.route) else MADE
         if is_changed and not (is_change and response.status_code in made):
             changed_though_refused.append(line)
         if not is_changed and is_change and response.status_code in made:

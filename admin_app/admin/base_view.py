@@ -185,6 +185,8 @@ class ServiceView(ModelView):
     """Whether the history has entries of its rows."""
     past: ClassVar[type[Past] | None] = None
     """The service once more, if it can take rows back to how they were."""
+    part: ClassVar[str] = ""
+    """A template of what only these rows have among their details, drawn with what `get_part` found."""
     images: ClassVar[type[Images] | None] = None
     """What takes the pictures its forms carry, if they do: in the field `pictures.IMAGES`."""
     can_export = False  # sqladmin's export ignores the filters and loads every row
@@ -200,6 +202,10 @@ class ServiceView(ModelView):
     async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
         """The row, and lines to show about it beyond its columns."""
         return await self.service(session, actor).get_by_id(row_id), []
+
+    async def get_part(self, session: AsyncSession, actor: Actor, row: Any) -> Mapping[str, Any] | None:
+        """None where `part` has nothing to show this actor."""
+        return None
 
     async def create(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> Any:
         """Create from typed text. Raises InvalidInput, whose fields are the form's."""

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from admin_app.security.devices import device
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -46,4 +48,5 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "ago": ago,
     "day": day,
     "initials": initials,
+    "device": device,
 }

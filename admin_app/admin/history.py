@@ -28,6 +28,7 @@ SOURCES = {
     Source.INLINE: "In the list",
     Source.BULK: "Bulk operation",
     Source.IMPORT: "Import",
+    Source.API: "API",
     Source.SYSTEM: "System",
 }
 ICONS = {
@@ -38,8 +39,27 @@ ICONS = {
     "purged": "trash",
     "restored": "history",
     "signed in": "key",
+    "sign-in failed": "close",
+    "signed out": "leave",
+    "token created": "key",
+    "token revoked": "close",
+    "link made": "key",
+    "link sent": "key",
+    "link used": "key",
+    "second factor set up": "key",
+    "second factor removed": "close",
+    "recovery codes made": "key",
     "refused": "close",
 }
+AT_THE_DOOR = frozenset(
+    {
+        *("signed in", "sign-in failed", "signed out", "token created", "token revoked"),
+        *("link made", "link sent", "link used"),
+        *("second factor set up", "second factor removed", "recovery codes made"),
+    }
+)
+"""About an account, and no change of it: the title names whose it is if somebody else did it."""
+
 IN_TITLE = frozenset({"refused", "reverted"})
 """Whose note belongs to what was done; of others it is all there is to tell."""
 
@@ -135,9 +155,10 @@ class ToldEntry:
     @property
     def title(self) -> str:
         """What was done to what, as plain text: "Changed product “Anvil”"."""
-        if self.entry.action == "signed in":
+        is_at_door = self.entry.action in AT_THE_DOOR
+        if is_at_door and self.entry.actor_id == self.entry.row_id:
             return self.verb
-        sign = ":" if self.entry.action == "refused" else ""
+        sign = ":" if is_at_door or self.entry.action == "refused" else ""
         return f"{self.verb}{sign} {self._subject}{self._remark}"
 
     @property

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from admin_app.actor import Source
 from admin_app.admin import actions, conflicts, forms
-from admin_app.admin.authentication import READ_SECONDS
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
 from admin_app.admin.highlight import Highlight
@@ -30,6 +29,7 @@ from admin_app.admin.listing import (
 from admin_app.admin.pages import MAX_BACK_LENGTH, Pages, actor_of, preferences_of, row_id_of, signed_in
 from admin_app.admin.rows import Rows
 from admin_app.bulk.service import OperationService
+from admin_app.database import READ_SECONDS
 from admin_app.domains.users.service import UserService
 from admin_app.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound, TooSlow
 from admin_app.filters import parse_text

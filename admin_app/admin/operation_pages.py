@@ -62,6 +62,9 @@ class OperationPages(Pages):
         posted = await forms.read(request)
         sent = {name: text for name, text in posted.items() if isinstance(text, str) and text.strip()}
         shown, typed = sent.get(SHOWN, ""), sent.get(TYPED, "")
+        asked = {name: text for name, text in sent.items() if name not in {SHOWN, TYPED}}
+        query = f"?{urlencode(asked)}" if asked else ""
+        request.state.button_page = f"{self._url(operation_id)}{query}"
         try:
             async with self._changing(request) as (session, actor):
                 await limit_time(session, PREVIEW_SECONDS)

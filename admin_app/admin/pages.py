@@ -8,6 +8,7 @@ from uuid import UUID
 
 from jinja2 import Environment
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -16,7 +17,7 @@ from admin_app.admin import refused
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.database import Database, limit_time
-from admin_app.errors import Forbidden, NotFound
+from admin_app.errors import AppError, Forbidden, NotFound, ProofRequired
 from admin_app.preferences import Preferences
 from admin_app.security.cross_site import SAFE_METHODS
 from admin_app.storage import Storage
@@ -30,6 +31,8 @@ Endpoint = Callable[[Group, Request], Awaitable[Response]]
 class Site(Protocol):
     """The site as its pages see it."""
 
+    admin: Starlette
+    """Its routes."""
     base_url: str
     database: Database
     door: Authentication
@@ -78,7 +81,7 @@ class Pages:
     async def _changing(self, request: Request) -> AsyncIterator[tuple[AsyncSession, Actor]]:
         """The transaction of a change, and who makes it as they are now, not when the request began."""
         async with self._database.transaction() as session:
-            yield session, await self.site.door.confirm(session, request)
+            yield session, await self.site.door.current_actor(session, request)
 
     def _allowed(self, request: Request, action: str) -> tuple[ServiceView, Actor]:
         """The view, if this actor's role may do such a thing there at all."""
@@ -111,6 +114,14 @@ class Pages:
     def _page(self, request: Request, template: str, context: dict[str, Any], status: int = 200) -> Response:
         return render(self.site, request, template, context, status)
 
+    def _page_again(
+        self, request: Request, template: str, context: dict[str, Any], error: AppError | None
+    ) -> Response:
+        """A form, or what came of it: the same page, which tells what is wrong."""
+        response = self._page(request, template, context, error.status if error else 200)
+        response.headers.update(error.headers if error else {})
+        return response
+
 
 def signed_in(endpoint: Endpoint[Group]) -> Endpoint[Group]:
     """Turns away whoever is not.
@@ -128,6 +139,8 @@ def signed_in(endpoint: Endpoint[Group]) -> Endpoint[Group]:
                     request.state.reading = session
                     return await endpoint(pages, request)
             return refusal or await endpoint(pages, request)
+        except ProofRequired:
+            raise  # a question, no refusal
         except (Forbidden, NotFound) as error:
             await pages._note_refusal(request, endpoint.__name__, error)
             raise

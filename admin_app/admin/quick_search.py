@@ -111,6 +111,7 @@ class QuickSearch(Pages):
             yield PageLink(view.name_plural, f"{base}/{view.identity}/list", view.icon)
             if view.allows(actor, "create"):
                 yield PageLink(f"New {view.name.lower()}", f"{base}/{view.identity}/create", "plus")
+        yield PageLink("Your account", f"{base}/account", "key")
         for saved in preferences_of(request).views:
             if any(saved.list == view.identity for view in views):
                 url = f"{base}/{saved.list}/list?{saved.query}"

@@ -6,9 +6,8 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 
 from admin_app.actor import Actor, Source
-from admin_app.admin.authentication import READ_SECONDS
 from admin_app.admin.base_view import ServiceView
-from admin_app.database import Base, Database, limit_time
+from admin_app.database import READ_SECONDS, Base, Database, limit_time
 from admin_app.domains.activity.service import ActivityService
 from admin_app.errors import AppError, Forbidden, NotFound
 

@@ -34,6 +34,7 @@ class RowPages(Pages):
         view, actor, row_id = self._view(request), actor_of(request), row_id_of(request)
         async with self._reading(request) as session:
             row, lines = await view.get_details(session, actor, row_id)
+            part = await view.get_part(session, actor, row)
             pictures = await pictures_of(session, actor, view, row.images) if view.images else []
             history = None
             if view.has_history:
@@ -43,6 +44,7 @@ class RowPages(Pages):
             "row": row,
             "cells": [(column, column.of(row)) for column in view.details],
             "lines": lines,
+            "part": part,
             "pictures": pictures,
             "history": history,
             "may_edit": view.allows(actor, "edit", row),

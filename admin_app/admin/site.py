@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from admin_app.admin import error_pages
+from admin_app.admin.account_pages import AccountPages
 from admin_app.admin.assets import Assets
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.bin_pages import BinPages
-from admin_app.admin.error_pages import ErrorPagesMiddleware
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
 from admin_app.admin.history_pages import HistoryPages
@@ -28,15 +28,20 @@ from admin_app.admin.operation_pages import OperationPages
 from admin_app.admin.operations import OperationAdmin
 from admin_app.admin.pages import Pages, actor_of, render, signed_in
 from admin_app.admin.password_page import PasswordPage
+from admin_app.admin.proof_page import ProofPage
 from admin_app.admin.quick_search import QuickSearch
+from admin_app.admin.reset_pages import ResetPages
 from admin_app.admin.row_pages import RowPages
+from admin_app.admin.second_factor_pages import SecondFactorPages
 from admin_app.admin.sign_in_pages import SignInPages
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.activity.admin import ActivityAdmin
 from admin_app.domains.products.admin import ProductAdmin
 from admin_app.domains.users.admin import UserAdmin
-from admin_app.errors import AppError, NotFound
+from admin_app.errors import AppError, NotFound, ProofRequired
+from admin_app.failures import ErrorsMiddleware
+from admin_app.security.throttle import Throttle
 from admin_app.storage import storage_of
 
 BASE_URL = "/admin"
@@ -60,8 +65,8 @@ class AppAdmin(Admin):
     text column), export and import (around the service), and changes by GET or DELETE.
     """
 
-    def __init__(self, app: Starlette, database: Database, settings: Settings) -> None:
-        self.door = Authentication(database, settings, BASE_URL)
+    def __init__(self, app: Starlette, database: Database, settings: Settings, throttle: Throttle) -> None:
+        self.door = Authentication(database, settings, BASE_URL, throttle)
         super().__init__(
             app,
             # Its own session maker: sqladmin turns autoflush off on the one it is given.
@@ -69,23 +74,40 @@ class AppAdmin(Admin):
             base_url=BASE_URL,
             title="Admin",
             # Inside the mount too: its own last resort would answer in plain text, and raise again.
-            middlewares=[Middleware(ErrorPagesMiddleware, render=self.error_page)],
+            middlewares=[Middleware(ErrorsMiddleware, respond=self._on_error)],
         )
         self.database = database
         self.storage = storage_of(database)
         assets = Assets(STATIC, f"{BASE_URL}/statics")
+        self.asset = assets.url
         self.environment = environment()
         self.environment.globals |= {"admin": self, "asset": assets.url, "media": self.media_url}
         lists, rows, deleted, history = ListPages(self), RowPages(self), BinPages(self), HistoryPages(self)
         operations, images, self._doors = OperationPages(self), ImagePages(self), SignInPages(self)
+        account, resets = AccountPages(self), ResetPages(self)
+        self._proof, factors = ProofPage(self), SecondFactorPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
             Route("/", StartPage(self).show, name="index"),
             Route("/search", QuickSearch(self).show, name="search"),
             Route("/login", self._doors.show, name="login", methods=both),
+            Route("/login/code", self._doors.code, name="login_code", methods=both),
+            Route("/confirm", self._proof.show, name="confirm", methods=both),
             Route("/logout", self._doors.leave, name="logout", methods=post),
             Route("/password", PasswordPage(self).show, name="password", methods=both),
+            Route("/forgot", resets.forgot, name="forgot", methods=both),
+            Route("/reset/{token}", resets.choose, name="reset", methods=both),
+            Route("/user/reset-link/{pk}", resets.make_link, name="reset_link", methods=post),
+            Route("/account", account.show, name="account"),
+            Route("/account/second-factor", factors.show, name="second_factor", methods=both),
+            Route("/account/second-factor/remove", factors.remove, name="remove_factor", methods=both),
+            Route("/account/recovery-codes", factors.renew_codes, name="recovery_codes", methods=both),
+            Route("/user/second-factor/{pk}", factors.remove_of, name="remove_factor_of", methods=both),
+            Route("/account/sessions/end", account.end_sessions, name="end_sessions", methods=post),
+            Route("/account/tokens", account.create_token, name="tokens", methods=both),
+            Route("/account/tokens/revoke", account.revoke_token, name="revoke_token", methods=both),
+            Route("/user/sign-out/{pk}", account.sign_out_user, name="sign_out_user", methods=post),
             Route("/operation/details/{pk}", operations.show, name="operation"),
             Route("/operation/live/{pk}", operations.live, name="operation_live"),
             Route("/operation/confirm/{pk}", operations.confirm, name="operation_confirm", methods=post),
@@ -129,6 +151,7 @@ class AppAdmin(Admin):
         self.admin.router.redirect_slashes = app.router.redirect_slashes = False
         self.admin.exception_handlers = {
             **dict.fromkeys((401, 403), self._on_turned_away),
+            ProofRequired: self._proof.demand,
             HTTPException: self._on_error,
             AppError: self._on_error,
         }
@@ -158,9 +181,11 @@ class AppAdmin(Admin):
         return render(self, request, "error.html", {"status_code": status, "message": message}, status)
 
     async def _on_turned_away(self, request: Request, error: Exception) -> Response:
-        """By the door: 401 signed out, or 403 until a new password is chosen. What was typed is kept."""
+        """By the door: 401 signed out, or 403 while something else is due. What was typed is kept."""
         assert isinstance(error, HTTPException)
-        return await self._doors.keep(request, error.status_code) or await self._on_error(request, error)
+        due = getattr(error, "due", None)
+        kept = await self._doors.keep(request, due) if due or error.status_code == 401 else None
+        return kept or await self._on_error(request, error)
 
     async def _on_error(self, request: Request, error: Exception) -> Response:
         return await error_pages.respond(self.error_page, request, error)

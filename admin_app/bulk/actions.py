@@ -61,6 +61,8 @@ class BulkAction(Generic[Parameters]):
     parameters: type[Parameters] = NoParameters  # type: ignore[assignment]  # of a subclass without a form
     is_dangerous: ClassVar[bool] = False
     can_be_undone: ClassVar[bool] = True
+    needs_proof_above: ClassVar[int | None] = None
+    """To change more rows than this, whoever confirms must have shown lately who they are."""
     undo_hint: ClassVar[str] = ""
     """What to know of taking it back, beyond that it can be, in a sentence."""
     undo_word: ClassVar[str] = UPDATED

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -29,6 +30,8 @@ TYPED_ABOVE = 1_000
 ITEMS_PER_PAGE = 50
 
 TYPED = "typed"
+
+NONE_YET: Mapping[str, Any] = MappingProxyType({})
 
 
 class SelectionChanged(Conflict):
@@ -61,8 +64,13 @@ class OperationService:
         self._session = session
         self._actor = actor
 
-    async def draft_of_rows(self, kind: str, action: str, row_ids: Sequence[UUID]) -> BulkOperation:
-        """For rows selected one by one. Nothing is done before it is confirmed."""
+    async def draft_of_rows(
+        self, kind: str, action: str, row_ids: Sequence[UUID], *, parameters: Mapping[str, Any] = NONE_YET
+    ) -> BulkOperation:
+        """For rows selected one by one. Nothing is done before it is confirmed.
+
+        The draft keeps these `parameters` for whoever confirms it; they are not looked at here.
+        """
         label = self._startable(kind, action).label
         row_ids = sorted(set(row_ids))
         if not row_ids:
@@ -73,13 +81,22 @@ class OperationService:
             )
         words = "1 selected row" if len(row_ids) == 1 else f"{len(row_ids):,} selected rows"
         return await self._draft(
-            kind, action, label=label, row_ids=row_ids, selection=words, total=len(row_ids)
+            kind,
+            action,
+            label=label,
+            row_ids=row_ids,
+            selection=words,
+            total=len(row_ids),
+            parameters=dict(parameters),
         )
 
-    async def draft_of_query(self, kind: str, action: str, query: str, words: str) -> BulkOperation:
-        """For all rows a list's query finds; `words` say what that is."""
+    async def draft_of_query(
+        self, kind: str, action: str, query: str, words: str, *, parameters: Mapping[str, Any] = NONE_YET
+    ) -> BulkOperation:
+        """For all rows a list's query finds; `words` say what that is. `parameters` as in `draft_of_rows`."""
         label = self._startable(kind, action).label
-        return await self._draft(kind, action, label=label, query=query, selection=words)
+        values = {"query": query, "selection": words, "parameters": dict(parameters)}
+        return await self._draft(kind, action, label=label, **values)
 
     async def draft_of_undo(self, operation_id: UUID) -> BulkOperation:
         """To take an operation back: the draft there is already, or a new one."""
@@ -131,7 +148,8 @@ class OperationService:
     ) -> BulkOperation:
         """Let it begin, if it would do what was shown. Confirmed before, it is as it is.
 
-        Raises SelectionChanged otherwise, and InvalidInput for a number that was not typed.
+        Raises SelectionChanged otherwise, InvalidInput for a number that was not typed, and ProofRequired
+        for more rows than the action allows without, also to take it back. Trying the rest again needs none.
         """
         operation, undone = await self._lock_with_undone(operation_id)
         if operation.state is not State.DRAFT:
@@ -146,6 +164,9 @@ class OperationService:
         await self._require_undoing_alone(operation)
         counts = await plan.count(self._session, self._actor, parameters)
         _require_shown(counts, fingerprint, typed)
+        limit = plan.action.needs_proof_above
+        if limit is not None and counts.changing > limit:
+            self._actor.require_proof()
         operation.confirmed_at = await self._session.scalar(select(func.now()))
         operation.parameters = parameters.model_dump(mode="json")
         operation.total = operation.confirmed = counts.total
@@ -298,6 +319,6 @@ def _require_shown(counts: Counts, fingerprint: str, typed: str) -> None:
     if not counts.changing:
         raise InvalidInput("None of these rows would change.")
     number = re.sub(r"[\s,.'_]", "", typed)
-    if counts.changing > TYPED_ABOVE and number != str(counts.changing):
+    if (typed or counts.changing > TYPED_ABOVE) and number != str(counts.changing):
         reason = f"Type {counts.changing:,} to confirm that so many rows are meant."
         raise InvalidInput(reason, {TYPED: reason})

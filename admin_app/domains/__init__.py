@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import audit, preferences, submissions
+from admin_app import audit, idempotency, preferences, submissions
 from admin_app.actor import Actor, Role
 from admin_app.bulk import models as bulk
 from admin_app.bulk.actions import ACTIONS as ACTIONS_KEY
@@ -24,17 +24,35 @@ from admin_app.domains.products import tasks as product_tasks
 from admin_app.domains.products.indexing import POSTGRES
 from admin_app.domains.products.service import BIN_DAYS, ProductService
 from admin_app.domains.users import bulk as user_bulk
+from admin_app.domains.users import handlers as user_handlers
 from admin_app.domains.users import models as users
+from admin_app.domains.users import tasks as user_tasks
 from admin_app.domains.users.service import UserService
 from admin_app.events import Event, Handler, Handlers, Tasks
+from admin_app.mail import MAIL, Mailer
 from admin_app.outbox import HANDLERS as HANDLERS_KEY
 from admin_app.search_index import SEARCH, SearchEngine
 from admin_app.search_meilisearch import MeilisearchEngine
-from admin_app.security import sessions
+from admin_app.security import resets, second_factor, sessions, tokens
+from admin_app.security.second_factor import SECOND_FACTORS, SecondFactors
+from admin_app.security.sessions import SessionLimits
 from admin_app.storage import STORAGE, Storage
 from admin_app.upkeep import Chore
 
-MODELS = (users, products, bulk, audit, submissions, sessions, preferences, activity)
+MODELS = (
+    users,
+    products,
+    bulk,
+    audit,
+    submissions,
+    idempotency,
+    sessions,
+    tokens,
+    second_factor,
+    resets,
+    preferences,
+    activity,
+)
 """The modules that declare tables: imported here so that `METADATA` is complete wherever it is read."""
 
 METADATA = Base.metadata
@@ -51,10 +69,10 @@ def merge(tables: Iterable[Handlers]) -> Handlers:
     return merged
 
 
-HANDLERS: Handlers = merge([product_handlers.HANDLERS])
-TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS}
-SLOW_TASKS = frozenset(image_tasks.TASKS)
-"""Those that take seconds of a core, and wait in a queue of their own."""
+HANDLERS: Handlers = merge([product_handlers.HANDLERS, user_handlers.HANDLERS])
+TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS, **user_tasks.TASKS}
+SLOW_TASKS = frozenset([*image_tasks.TASKS, *user_tasks.TASKS])
+"""Those that take seconds, of a core or of a mail server, and wait in a queue of their own."""
 
 ACTIONS: Actions = table_of([*product_bulk.ACTIONS, *user_bulk.ACTIONS])
 
@@ -64,7 +82,16 @@ async def purge_bin(session: AsyncSession) -> int:
     return await ProductService(session, Actor.system()).purge(before, PURGED_AT_ONCE)
 
 
-CHORES: Sequence[Chore] = (purge_bin, prune, image_tasks.sweep_images)
+CHORES: Sequence[Chore] = (
+    purge_bin,
+    prune,
+    image_tasks.sweep_images,
+    idempotency.prune,
+    submissions.prune,
+    sessions.prune,
+    tokens.prune,
+    resets.prune,
+)
 
 
 async def find_role(session: AsyncSession, user_id: UUID) -> Role | None:
@@ -88,17 +115,30 @@ def open_search(settings: Settings) -> SearchEngine:
     return MeilisearchEngine(settings.search_url, key, settings.search_synonyms)
 
 
-def open_database(settings: Settings) -> Database:
-    """The database, with what its sessions carry: handlers for the outbox, actions for bulk operations."""
+def open_mailer(settings: Settings) -> Mailer:
+    return Mailer(settings.smtp_url, settings.mail_from, settings.public_url)
+
+
+def open_database(settings: Settings, *, answer_seconds: float | None = None) -> Database:
+    """The database, with what its sessions carry, such as handlers for the outbox and the file storage."""
     search = open_search(settings)
     return Database(
         settings.database_url,
         pool_size=settings.database_pool_size,
+        answer_seconds=answer_seconds,
         on_close=[search.close],
         session_info={
             HANDLERS_KEY: HANDLERS,
             ACTIONS_KEY: ACTIONS,
             STORAGE: open_storage(settings),
             SEARCH: search,
+            MAIL: open_mailer(settings),
+            sessions.LIMITS: SessionLimits(
+                idle=timedelta(hours=settings.session_idle_hours),
+                absolute=timedelta(hours=settings.session_absolute_hours),
+            ),
+            SECOND_FACTORS: SecondFactors(
+                settings.secret_key.get_secret_value(), settings.second_factor_roles
+            ),
         },
     )

@@ -1,5 +1,7 @@
-"""A bound on what a request may send."""
+"""A bound on what a request may send, and on how long it may take over it."""
 
+import asyncio
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
@@ -10,16 +12,20 @@ from admin_app.errors import AppError
 MAX_BODY_BYTES = 1_000_000
 MAX_ANONYMOUS_BODY_BYTES = 400_000
 """For pages open to everybody. Signing in may bring along a form that was being filled in: at most 350,000
-and the names of its fields (`admin/sign_in_pages.py`). Of percent signs alone, the worst there is, as much
-takes the form parser 0.2 seconds; of any real text 0.05.
+and the names of its fields (`admin/kept_forms.py`).
 """
 
 MAX_SELECTION_BYTES = 4_000_000
 """For a hundred thousand ids, one by one."""
 
-
 MAX_UPLOAD_BYTES = 21 * 1024 * 1024
 """For one file of 20 MB, and what a form puts around it."""
+
+STALL_SECONDS = 20.0
+"""The longest a body may make no progress."""
+
+MIN_BYTES_PER_SECOND = 8_000
+"""On average, after the first STALL_SECONDS: 20 MB from a bad mobile connection may take 45 minutes."""
 
 
 class TooLarge(AppError):
@@ -29,18 +35,28 @@ class TooLarge(AppError):
         super().__init__(f"This is too much at once: send at most {limit:,} bytes. Nothing was changed.")
 
 
+class TooLong(AppError):
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__("This took too long to arrive. Nothing was changed; try again.")
+
+
 class BodyLimitMiddleware:
-    """Raises TooLarge by the announced length, or while reading a body that announced none."""
+    """Raises TooLarge by the announced length, or while reading a body that announced none; else TooLong.
+
+    `upload_paths` are regular expressions of the paths whose forms may carry a file.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         anonymous_paths: Collection[str] = (),
         selection_paths: Collection[str] = (),
-        upload_prefixes: Collection[str] = (),
+        upload_paths: Collection[str] = (),
     ) -> None:
         self._app = app
-        self._upload_prefixes = tuple(upload_prefixes)
+        self._takes_file = re.compile("|".join(upload_paths) or "(?!)").fullmatch
         self._limits = {
             **dict.fromkeys(anonymous_paths, MAX_ANONYMOUS_BODY_BYTES),
             **dict.fromkeys(selection_paths, MAX_SELECTION_BYTES),
@@ -51,21 +67,29 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         limit, headers = self._limits.get(scope["path"], MAX_BODY_BYTES), Headers(scope=scope)
-        # Of any other kind of form, as much keeps the parser busy for half a minute.
         is_file = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        if is_file and self._upload_prefixes and scope["path"].startswith(self._upload_prefixes):
+        if is_file and self._takes_file(scope["path"]):
             limit = MAX_UPLOAD_BYTES
         announced = headers.get("content-length", "0")
         if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
             raise TooLarge(limit)
-        received = 0
+        started, received, is_complete = asyncio.get_running_loop().time(), 0, False
 
         async def limited_receive() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            if is_complete:  # waits for the client to leave
+                return await receive()
+            now = asyncio.get_running_loop().time()
+            latest = started + STALL_SECONDS + received / MIN_BYTES_PER_SECOND
+            try:
+                async with asyncio.timeout_at(min(now + STALL_SECONDS, latest)):
+                    message = await receive()
+            except TimeoutError:
+                raise TooLong from None
             received += len(message.get("body", b""))
             if received > limit:
                 raise TooLarge(limit)
+            is_complete = not message.get("more_body", False)
             return message
 
         await self._app(scope, limited_receive, send)

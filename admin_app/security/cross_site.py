@@ -14,16 +14,22 @@ MESSAGE = "This request came from another site, so nothing was changed. Open the
 
 
 class CrossSiteMiddleware:
-    """Raises Forbidden. `public_origin` is what browsers call this site; '' means: what Host says."""
+    """Raises Forbidden. `public_origin` is what browsers call this site; '' means: what Host says.
 
-    def __init__(self, app: ASGIApp, public_origin: str = "") -> None:
+    Below `token_prefix` an access token counts and not the cookie, and no browser sends one on its own.
+    """
+
+    def __init__(self, app: ASGIApp, public_origin: str = "", token_prefix: str = "") -> None:
         self._app = app
         self._public_origin = public_origin
+        self._token_prefix = token_prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
-            if not self._is_own(headers, str(scope.get("scheme", "http"))):
+            has_token = self._token_prefix and scope["path"].startswith(self._token_prefix)
+            has_token = has_token and headers.get("authorization", "").lower().startswith("bearer ")
+            if not has_token and not self._is_own(headers, str(scope.get("scheme", "http"))):
                 raise Forbidden(MESSAGE)
         await self._app(scope, receive, send)
 

@@ -37,7 +37,8 @@ async def traces(database: Database) -> list[Any]:
 
     That something was refused is on record, but nothing is changed by it.
     """
-    entries = [entry.id for entry in await every(database, AuditEntry) if entry.action != "refused"]
+    recorded = await every(database, AuditEntry)
+    entries = [entry.id for entry in recorded if entry.action not in {"refused", "sign-in failed"}]
     events = [event.id for event in await every(database, RecordedEvent)]
     operations = [
         (item.id, item.state, item.is_cancelling)

@@ -223,9 +223,10 @@ async def test_a_body_that_is_no_form_changes_nothing(
         headers = {"content-type": content_type} if content_type else {}
         for address in (CREATE, edit(product), delete(product), "/admin/product/bulk"):
             response = await alice.post(address, content=body, headers=headers)
-            assert response.status_code == 400, (address, content_type, body)
+            # Of too many fields not one is read.
+            assert response.status_code == (413 if body.count(b"&") > 1000 else 400), (address, body)
         response = await nobody.post("/admin/login", content=body, headers=headers)
-        assert response.status_code in {400, 401}, (content_type, body)
+        assert response.status_code in {400, 401, 413}, (content_type, body)
     assert await traces(database) == before
 
 

@@ -122,7 +122,8 @@ def entry(**values: Any) -> SimpleNamespace:
     [
         ({}, "Changed product “Anvil”"),
         ({"action": "created", "kind": "user", "row_label": "a@b.example"}, "Created user “a@b.example”"),
-        ({"action": "signed in", "kind": "user"}, "Signed in"),
+        ({"action": "signed in", "actor_id": UUID(int=1), "row_id": UUID(int=1)}, "Signed in"),
+        ({"action": "signed out", "kind": "user", "row_label": "Al"}, "Signed out: user “Al”"),
         ({"action": "refused", "kind": "user", "note": "to edit"}, "Refused: user “Anvil” (to edit)"),
         ({"action": "refused", "row_id": None, "note": "to create"}, "Refused: products (to create)"),
         ({"action": "reverted", "note": "to version 3"}, "Brought back product “Anvil” (to version 3)"),

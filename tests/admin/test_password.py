@@ -8,16 +8,26 @@ from sqlalchemy import update
 
 from admin_app.app import Website
 from admin_app.audit import HIDDEN
+from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import UserUpdate
 from admin_app.domains.users.service import UserService
 from admin_app.outbox import RecordedEvent
-from admin_app.security.passwords import verify_password
+from admin_app.security.passwords import hashing_slot, verify_password
 from admin_app.security.sessions import AuthSession, hash_token
 from tests.admin.pages import errors_of, fields_of, form_of, link, notices, open_form, parse
 from tests.admin.rows import every, history, load, traces
-from tests.conftest import PASSWORD, SESSION_COOKIE, Cast, MakeProduct, SignIn, admin_of, browser
+from tests.conftest import (
+    PASSWORD,
+    SESSION_COOKIE,
+    Cast,
+    MakeProduct,
+    SignIn,
+    admin_of,
+    browser,
+    forget_tries,
+)
 
 PAGE, LOGIN = "/admin/password", "/admin/login"
 NEW = "ein neues Kennwort 🦈"
@@ -114,7 +124,7 @@ async def test_every_other_session_ends_and_the_one_in_use_gets_a_new_token(
 
 
 async def test_what_is_wrong_is_told_beside_its_field_and_changes_nothing(
-    sign_in: SignIn, cast: Cast, database: Database
+    sign_in: SignIn, cast: Cast, database: Database, settings: Settings
 ) -> None:
     alice = await sign_in("alice")
     before = await traces(database)
@@ -122,6 +132,7 @@ async def test_what_is_wrong_is_told_beside_its_field_and_changes_nothing(
     wrong = {"current": "This is not your current password."}
     for current in ("", "wrong", PASSWORD.upper(), f"{PASSWORD} ", f"{PASSWORD}\0", "x" * 60_000, "!"):
         assert await refusals(alice, current=current) == wrong, current[:40]
+        await forget_tries(settings)
     for new, reason in [
         ("", "Enter at least 12 characters."),
         ("x" * 11, "Enter at least 12 characters."),
@@ -170,16 +181,29 @@ async def test_many_who_change_it_at_once_leave_connections_to_others(
 ) -> None:
     alice, bob = await sign_in("alice"), await sign_in("bob")
     wrong = CHANGE | {"current": "wrong password for sure"}
+    is_free = asyncio.Event()
+
+    async def hash_slowly() -> None:
+        async with hashing_slot:
+            await is_free.wait()
+
+    busy = [asyncio.create_task(hash_slowly()) for _ in range(2)]
     waiting = [asyncio.create_task(alice.post(PAGE, data=wrong)) for _ in range(20)]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    assert website.state.database.engine.pool.checkedout() <= 2
+    for _ in range(500):
+        if sum(task.done() for task in waiting) + hashing_slot.waiting == 20:
+            break
+        await asyncio.sleep(0.01)
+    assert hashing_slot.waiting == 5, "the others were too many tries"
+    assert website.state.database.engine.pool.checkedout() == 0
     assert (await bob.get("/admin/")).status_code == 200
-    assert {response.status_code for response in await asyncio.gather(*waiting)} == {422}
+    is_free.set()
+    await asyncio.gather(*busy)
+    assert {response.status_code for response in await asyncio.gather(*waiting)} == {422, 429}
 
 
 def addresses(website: Website, method: str) -> list[str]:
     """Of every page behind the door but the one for the password."""
-    open_to_all = {"statics", "login", "logout", "password"}
+    open_to_all = {"statics", "login", "login_code", "logout", "password", "forgot", "reset"}
     routes = [route for route in admin_of(website).admin.router.routes if route.name not in open_to_all]
     return [
         "/admin"
@@ -275,6 +299,16 @@ async def test_after_signing_in_one_chooses_a_password_and_then_gets_where_one_w
         "password_hash": [HIDDEN, HIDDEN],
         "must_change_password": [True, False],
     }
+
+
+async def test_from_the_account_page_one_gets_back_to_it(sign_in: SignIn) -> None:
+    alice = await sign_in("alice")
+    account = "/admin/account"
+    head = parse(await alice.get(account)).one("header", class_="page-head")
+    page = parse(await alice.get(link(head, "Change password") or ""))
+    assert link(page, "Your account") == link(page, "Cancel") == account
+    response = await alice.post(PAGE, data=fields_of(form_of(page)) | CHANGE | {"next": account})
+    assert response.headers["location"] == account
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example/admin/", "/admin/\\evil", "/x"])

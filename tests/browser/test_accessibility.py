@@ -113,6 +113,8 @@ def as_alice(page: Page) -> Iterator[str]:
         "/admin/",
         "/admin/search?q=bamboo",
         "/admin/password",
+        "/admin/account",
+        "/admin/account/tokens",
         "/admin/product/create",
         of_first(page, f"{LIST}?owner=bob@demo.example", "details"),
     )

@@ -46,6 +46,8 @@ def pages(page: Page, product: str) -> Iterator[str]:
         "/admin/user/list",
         "/admin/user/create",
         "/admin/password",
+        "/admin/account",
+        "/admin/account/tokens",
     ):
         page.goto(path)
         yield path

@@ -82,7 +82,7 @@ def test_whoever_was_signed_out_while_typing_signs_in_and_types_on(
         if not scripts:
             page.get_by_role("button", name="Back to my form").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("New product")
-        told = "You are signed in again. This is what you typed; it is not saved yet."
+        told = "This is what you typed; it is not saved yet."
         expect(page.get_by_role("status")).to_have_text(told)
         if scripts:
             expect(page.get_by_role("status")).to_be_focused()

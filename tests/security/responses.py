@@ -12,14 +12,20 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "permissions-policy": "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), "
+    "compute-pressure=(), display-capture=(), encrypted-media=(), fullscreen=(), gamepad=(), geolocation=(), "
+    "gyroscope=(), hid=(), idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), midi=(), "
+    "payment=(), picture-in-picture=(), publickey-credentials-create=(), publickey-credentials-get=(), "
+    "screen-wake-lock=(), serial=(), storage-access=(), usb=(), window-management=(), "
+    "xr-spatial-tracking=()",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
 }
 
 
 def add_failing_pages(website: Website) -> None:
     """/boom outside the admin, and /admin/boom inside it."""
-    [mount] = [route for route in website.routes if isinstance(route, Mount)]
+    [mount] = [route for route in website.routes if isinstance(route, Mount) and route.name == "admin"]
     mount.app.router.routes.insert(0, Route("/boom", _fail))  # type: ignore[attr-defined]
     website.router.routes.insert(0, Route("/boom", _fail))
 

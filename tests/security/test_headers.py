@@ -1,8 +1,14 @@
 """Every response carries the headers, whoever made it."""
 
+import re
+from collections.abc import Iterator, Sequence
+from uuid import uuid4
+
 import httpx
 import pytest
+from starlette.routing import BaseRoute, Mount
 
+from admin_app.admin.site import VIEWS
 from admin_app.app import Website, create_app
 from admin_app.config import Settings
 from admin_app.database import Database
@@ -121,3 +127,38 @@ async def test_no_page_has_anything_the_policy_forbids(
                 assert not address or (address[0] in "/?#" and not address.startswith("//")), element
             if element.tag == "script":
                 assert element.raw_text == ""
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW")
+
+
+def addresses(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[str]:
+    """One of every route, and of none, at any depth."""
+    for route in routes:
+        path = prefix + getattr(route, "path", "")
+        if isinstance(route, Mount):
+            yield from (f"{path}/", f"{path}/nothing", f"{path}/../nothing")
+            yield from addresses(route.routes or [], path)
+        else:
+            identities = [view.identity for view in VIEWS] if "{identity}" in path else [""]
+            for identity in identities:
+                yield re.sub(r"\{[^}]*\}", str(uuid4()), path.replace("{identity}", identity))
+
+
+@pytest.mark.parametrize("name", ["nobody", "root"])
+async def test_every_route_answers_every_method_with_every_header(
+    name: str, website: Website, sign_in: SignIn, cast: Cast
+) -> None:
+    person = await sign_in(name)
+    found = sorted({*addresses(website.routes), "/nothing", "/admin/product/%00", "/%F0%9F%92%A9"})
+    assert len(found) > 50
+    leaving = [path for path in found if path.endswith("/logout")]
+    for path in [*(path for path in found if path not in leaving), *leaving]:
+        for method in METHODS:
+            response = await person.request(method, path)
+            headers = dict(response.headers)
+            assert response.status_code < 500, (method, path)
+            assert {header: headers.get(header) for header in HEADERS} == HEADERS, (method, path)
+            is_asset = headers["cache-control"] != "no-store"
+            assert not is_asset or "/statics" in path, (method, path)
+            assert "server" not in headers

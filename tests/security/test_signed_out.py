@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, update
 
-from admin_app.admin.sign_in_pages import MAX_TYPED_BYTES, MAX_TYPED_FIELDS
+from admin_app.admin.kept_forms import MAX_TYPED_BYTES, MAX_TYPED_FIELDS
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
@@ -26,7 +26,7 @@ LOGIN, CREATE = "/admin/login", "/admin/product/create"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SIGNED_OUT = "You were signed out. Sign in, and your form is back as you left it. Nothing was saved yet."
 WRONG = "E-mail or password is wrong."
-BACK = "You are signed in again. This is what you typed; it is not saved yet."
+BACK = "This is what you typed; it is not saved yet."
 NOT_KEPT = "You are not signed in any more, so nothing was changed."
 DUE = "You must choose a new password first, so nothing was changed."
 HOSTILE = "\"><script>alert('1')</script>&amp;\\u003c {{ 7 * 7 }} é 🦈"

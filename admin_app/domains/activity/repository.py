@@ -37,7 +37,7 @@ from admin_app.search import as_id, contains, plain
 USERS = kind_of(User)
 KINDS = {kind_of(model): f"{kind_of(model).capitalize()}s" for model in MODELS}
 
-DONE_TO = {"signed in": [USERS]}
+DONE_TO = {"signed in": [USERS], "sign-in failed": [USERS], "signed out": [USERS]}
 """What is only ever done to rows of some kinds, and so often that it matters."""
 
 REFUSED = "refused"

@@ -161,6 +161,7 @@ class Transfer(ProductAction[NewOwner]):
     label = "Transfer to another owner"
     parameters = NewOwner
     is_dangerous = True
+    needs_proof_above = 100
     undo_hint = "Only its new owner can change a product, so only a superuser can undo this."
 
     def may_undo(self, actor: Actor) -> bool:
@@ -186,6 +187,7 @@ class Delete(ProductAction[NoParameters]):
     name = "delete"
     label = "Delete"
     is_dangerous = True
+    needs_proof_above = 100
     undo_word = RESTORED
 
     def change(self, parameters: NoParameters) -> Change:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Integer, func, literal, select
@@ -49,7 +50,10 @@ class ProductIndex:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self.engine: SearchEngine = session.info.get(SEARCH, POSTGRES)
-        self._index = self.engine.index(session)
+
+    @cached_property
+    def _index(self) -> SearchIndex:
+        return self.engine.index(self._session)
 
     async def search(self, text: str, limit: int) -> list[Hit] | None:
         """Ranked from 1 to 0, typo-tolerant, as complete as the worker is up to date; an id finds its row.

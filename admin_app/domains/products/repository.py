@@ -56,7 +56,7 @@ MAX_OWNERS = 1000
 MINE = "mine"
 OWNER = "owner"
 
-_LIVE = Product.deleted_at.is_(None)
+IS_LIVE = Product.deleted_at.is_(None)
 
 
 def matches(text: str, owners: Mapping[str, Sequence[UUID]] | None = None) -> ColumnElement[bool]:
@@ -117,7 +117,7 @@ LISTING = Listing(
         *filters.moment("updated", "Updated", Product.updated_at),
     ),
     matches=matches,
-    scope=_LIVE,
+    scope=IS_LIVE,
     counted_by="ix_products_created_at",
 )
 
@@ -140,7 +140,7 @@ _OWNED = (
         joinedload(Product.main_image).load_only(ProductImage.files),
     )
 )
-_WITH_OWNER = _OWNED.where(_LIVE)
+_WITH_OWNER = _OWNED.where(IS_LIVE)
 
 
 _ROWS: Rows = select(
@@ -207,7 +207,7 @@ class ProductRepository:
         """
         statement = select(Product).where(Product.id == product_id, changeable_by(self._actor))
         if not or_in_bin:
-            statement = statement.where(_LIVE)
+            statement = statement.where(IS_LIVE)
         return (await self._session.scalars(_read_anew(statement.with_for_update()))).one_or_none()
 
     async def list_all(self, limit: int, offset: int, *, active_only: bool) -> list[Product]:
@@ -233,25 +233,25 @@ class ProductRepository:
 
     async def page(self, query: ListQuery) -> Page:
         """Two statements at most: whom the words and the owner filter name, and the page."""
-        known = await self._known(query)
+        known = await self.known(query)
         return await LISTING.page(self._session, _ROWS, query, known)
 
     async def count(self, query: ListQuery, *, exactly: bool) -> Count:
-        known = await self._known(query)
+        known = await self.known(query)
         return await LISTING.count(self._session, _ROWS, query, known, exactly=exactly)
 
     async def selection(self, query: ListQuery) -> Select[Any]:
         """What `page` shows on all pages together, in columns `id` and `version`."""
-        return LISTING.selection(_ROWS, query, await self._known(query))
+        return LISTING.selection(_ROWS, query, await self.known(query))
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
-        known = await self._known(query)
+        known = await self.known(query)
         return await LISTING.facets(self._session, _ROWS, query, known)
 
     async def bin_page(self, query: ListQuery) -> Page:
         """As `page`, of the products in the bin this actor may see there."""
         rows = _ROWS.add_columns(Product.deleted_at).where(in_bin_for(self._actor))
-        return await BIN.page(self._session, rows, query, await self._known(query))
+        return await BIN.page(self._session, rows, query, await self.known(query))
 
     async def purge(self, before: datetime, limit: int) -> list[Product]:
         """Delete for good, the oldest first, what was put into the bin before; what is locked waits."""
@@ -271,7 +271,7 @@ class ProductRepository:
 
     async def owner_emails(self, text: str, limit: int) -> list[str]:
         """Of people who own products, those whose e-mail has this text in it."""
-        owns = select(Product.id).where(Product.owner_id == User.id, _LIVE).exists()
+        owns = select(Product.id).where(Product.owner_id == User.id, IS_LIVE).exists()
         statement = (
             select(User.email)
             .where(every_word(text, lambda word: contains(plain(User.email), word)), owns)
@@ -280,7 +280,7 @@ class ProductRepository:
         )
         return list(await self._session.scalars(statement))
 
-    async def _known(self, query: ListQuery) -> Conditions:
+    async def known(self, query: ListQuery) -> Conditions:
         """What the conditions of this query mean, as far as it depends on who asks and on who is there."""
         known: dict[str, ColumnElement[bool]] = {MINE: owned_by([self._actor.id] if self._actor.id else [])}
         owner = query.filters.get(OWNER, "").strip()
@@ -333,7 +333,7 @@ class ProductRepository:
             # Only the plain text of a name is indexed, and one owner may have very many products.
             .join(wanted, plain(Product.name) == plain(wanted.c.name))
             .where(
-                _LIVE,
+                IS_LIVE,
                 Product.owner_id == wanted.c.owner_id,
                 Product.name == wanted.c.name,
                 Product.description == wanted.c.description,

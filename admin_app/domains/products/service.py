@@ -27,8 +27,9 @@ from admin_app.domains.products.events import (
 from admin_app.domains.products.image_service import ProductImageService
 from admin_app.domains.products.indexing import ProductIndex
 from admin_app.domains.products.models import Product
-from admin_app.domains.products.repository import BIN, LISTING, ProductRepository, may_own
+from admin_app.domains.products.repository import BIN, LISTING, may_own
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
+from admin_app.domains.products.whole_repository import WholeProductRepository
 from admin_app.domains.users.repository import UserRepository
 from admin_app.errors import Forbidden, InvalidInput, NotFound
 from admin_app.events import EventBus
@@ -72,7 +73,7 @@ class ProductService:
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
         self._actor = actor
-        self._products = ProductRepository(session, actor)
+        self._products = WholeProductRepository(session, actor)
         self._index = ProductIndex(session)
         self._images = ProductImageService(session, actor)
         self._events: EventBus = OutboxBus(session, actor)
@@ -96,7 +97,7 @@ class ProductService:
         self._require_writer()
         for owner_id in {owner_id for _, owner_id in rows} - {self._actor.id}:
             await self._require_owner(owner_id)
-        products = [Product(**data.model_dump(), owner_id=owner_id) for data, owner_id in rows]
+        products = [Product(**data.model_dump() | {"owner_id": owner_id}) for data, owner_id in rows]
         self._session.add_all(products)
         await self._flush()
         for product in products:
@@ -112,6 +113,32 @@ class ProductService:
         if product is None:
             raise NotFound
         return product
+
+    async def read(self, product_id: UUID) -> Any:
+        """The product with its pictures and what became of them, as plain columns. Raises NotFound."""
+        row = await self._products.read(product_id)
+        if row is None:
+            raise NotFound
+        return row
+
+    async def glance(self, product_id: UUID) -> Any:
+        """As `read`, outside this transaction: as it is committed, with images as JSON text."""
+        row = await self._products.glance(product_id)
+        if row is None:
+            raise NotFound
+        return row
+
+    async def read_many(self, product_ids: Sequence[UUID]) -> list[Any]:
+        """As `read`, in the order of the ids; ids without a product are left out."""
+        return await self._products.read_many(product_ids)
+
+    async def read_page(self, query: ListQuery) -> Page:
+        """A page of rows as `read` gives them."""
+        return await self._products.read_page(query)
+
+    async def glance_page(self, query: ListQuery) -> Page | None:
+        """As `read_page`, of what `glance` gives; None for a query that takes more than a glance."""
+        return await self._products.glance_page(query)
 
     async def get_details(self, product_id: UUID) -> ProductDetails:
         """As `get_by_id`, with what the worker has made of it so far."""
@@ -319,6 +346,10 @@ class ProductService:
         changes = audit.record(self._session, self._actor, action, product, before, note=note)
         self._events.publish(ProductUpdated((product.id,), tuple(changes)))
         return product
+
+    async def lock_changeable(self, product_id: UUID) -> Product:
+        """The product, if this actor may change it; nobody else does before this transaction ends."""
+        return await self._lock(product_id)
 
     async def _lock(self, product_id: UUID, *, or_in_bin: bool = False) -> Product:
         self._require_writer()

@@ -12,7 +12,9 @@ from admin_app.admin.base_view import Column, Saved, ServiceView
 from admin_app.domains.users import access, bulk
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import MIN_PASSWORD_LENGTH, UserCreate, UserUpdate
+from admin_app.domains.users.second_factor_service import SecondFactorService
 from admin_app.domains.users.service import UserService
+from admin_app.domains.users.session_service import SessionService
 
 PASSWORD = "password"  # noqa: S105  # the field's name
 
@@ -60,11 +62,13 @@ class UserAdmin(ServiceView, model=User):
         Column("version", "Version"),
         Column("id", "Id"),
     )
+    part = "_access.html"
     form_columns = ("email", "name", "is_active", "must_change_password")
     form_names = {"password_hash": PASSWORD}  # noqa: RUF012
     side_fields = ("role", "is_active", "must_change_password")
     form_args = {  # noqa: RUF012
-        "email": {"label": "E-mail"},
+        "email": {"label": "E-mail", "render_kw": {"autocomplete": "off"}},
+        "name": {"render_kw": {"autocomplete": "off"}},
         "is_active": {"label": "Active"},
         "must_change_password": {"label": "Must choose a new password at the next sign-in"},
     }
@@ -80,6 +84,14 @@ class UserAdmin(ServiceView, model=User):
                 return access.may_manage(actor)
             case _:
                 return False
+
+    async def get_part(self, session: AsyncSession, actor: Actor, row: Any) -> Mapping[str, Any] | None:
+        if not access.may_manage(actor) or row.id == actor.id:  # whose own are on the account page
+            return None
+        return {
+            "access": await SessionService(session, actor).access_of(row.id),
+            "second_factor": await SecondFactorService(session, actor).status_of(row.id),
+        }
 
     async def create(self, session: AsyncSession, actor: Actor, values: Mapping[str, str]) -> User:
         return await super().create(session, actor, _without_empty_password(values))  # type: ignore[no-any-return]

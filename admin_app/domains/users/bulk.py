@@ -1,6 +1,6 @@
 """What can be done to many accounts at once."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Select, case, false, literal, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +24,7 @@ class UserAction(BulkAction[NoParameters]):
 class Activate(UserAction):
     name = "activate"
     label = "Activate"
+    needs_proof_above: ClassVar[int | None] = 0  # as one account does in its form
 
     def change(self, parameters: NoParameters) -> Change:
         return Change({"is_active": true()}, [Refusal("already active", User.is_active)])

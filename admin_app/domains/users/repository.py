@@ -1,56 +1,37 @@
 """Queries on accounts: the only place that selects them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Interval,
     Select,
     Text,
-    bindparam,
     case,
     false,
     func,
     literal,
     or_,
     select,
-    true,
     union,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import filters, preferences
+from admin_app import filters
 from admin_app.actor import Actor, Role
 from admin_app.domains.users.access import readable_by
 from admin_app.domains.users.models import User
 from admin_app.listing import Count, Listing, ListQuery, Page, Rows
-from admin_app.preferences import Preference, Preferences
 from admin_app.search import as_id, begins_id, contains, every_word, plain
-from admin_app.security.sessions import AuthSession, SessionLimits, hash_token
+from admin_app.security.tokens import AccessToken
 
 MAX_RANKED = 100
 TURN = 0x75736572  # any constant: the advisory lock of `take_turn`
 
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True)
-class SignedIn:
-    """Who a live session belongs to: what every page needs of them, in one statement."""
-
-    id: UUID
-    email: str
-    name: str
-    role: Role
-    must_change_password: bool
-    last_seen_at: datetime
-    preferences: Preferences
 
 
 def matches(text: str) -> ColumnElement[bool]:
@@ -100,31 +81,11 @@ _ROWS: Rows = select(
     User.name,
     User.role,
     User.is_active,
+    User.must_change_password,
     User.version,
     User.created_at,
     User.updated_at,
     User.last_sign_in_at,
-)
-
-_SESSION = (
-    select(
-        User.id,
-        User.email,
-        User.name,
-        User.role,
-        User.must_change_password,
-        AuthSession.last_seen_at,
-        Preference.data,
-        func.set_config("statement_timeout", bindparam("milliseconds", type_=Text), true()),
-    )
-    .join(AuthSession, AuthSession.user_id == User.id)
-    .outerjoin(Preference, Preference.user_id == User.id)
-    .where(
-        AuthSession.token_hash == bindparam("token_hash"),
-        AuthSession.last_seen_at > func.now() - bindparam("idle", type_=Interval),
-        AuthSession.created_at > func.now() - bindparam("absolute", type_=Interval),
-        User.is_active,
-    )
 )
 
 
@@ -168,27 +129,9 @@ class UserRepository:
         statement = select(User).where(func.lower(User.email) == func.lower(email))
         return (await self._session.scalars(statement)).one_or_none()
 
-    async def find_session(self, token: str, limits: SessionLimits, seconds: float) -> SignedIn | None:
-        # Past the ORM, in a statement made once: every request begins with it.
-        connection = await self._session.connection()
-        values = {
-            "token_hash": hash_token(token),
-            "idle": limits.idle,
-            "absolute": limits.absolute,
-            "milliseconds": str(int(seconds * 1000)),
-        }
-        row = (await connection.execute(_SESSION, values)).one_or_none()
-        if row is None:
-            return None
-        return SignedIn(
-            row.id,
-            row.email,
-            row.name,
-            row.role,
-            row.must_change_password,
-            row.last_seen_at,
-            preferences.read(row.data),
-        )
+    async def note_use(self, token_id: UUID, address: str | None) -> None:
+        statement = update(AccessToken).where(AccessToken.id == token_id)
+        await self._session.execute(statement.values(last_used_at=func.now(), last_used_address=address))
 
     async def ids_by_email(self, emails: Sequence[str]) -> dict[str, UUID]:
         """Lower-case e-mail -> id, for those that exist."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from sqlalchemy import Select, false, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,25 +16,51 @@ from admin_app.audit import UPDATED
 from admin_app.bulk.changes import NOT_YOURS, Change, Refusal, change_rows
 from admin_app.database import violated_constraint
 from admin_app.domains.users import access
-from admin_app.domains.users.events import UserCreated, UserDeleted, UserUpdated
+from admin_app.domains.users.events import (
+    Credential,
+    CredentialChanged,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
 from admin_app.domains.users.models import User
-from admin_app.domains.users.repository import LISTING, SignedIn, UserRepository
-from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, OwnPassword, UserCreate, UserUpdate
-from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.domains.users.new_password import hash_for, refused, require_acceptable
+from admin_app.domains.users.repository import (
+    LISTING,
+    UserRepository,
+)
+from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
+from admin_app.domains.users.second_factor_service import CodeRequired, HalfwayIn, complete_sign_in
+from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound, WrongCredential
 from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
 from admin_app.merging import Made, merge, require_version
 from admin_app.outbox import OutboxBus
 from admin_app.preferences import Preferences
-from admin_app.security.passwords import UNUSABLE, hash_password, hashing_slot, verify_password
-from admin_app.security.sessions import SessionLimits, end_sessions_of
+from admin_app.security.passwords import UNUSABLE, hashing_slot, normal, verify_password
+from admin_app.security.resets import end_links_of
+from admin_app.security.second_factor import has_second_factor
+from admin_app.security.sessions import end_sessions_of
+from admin_app.security.tokens import end_access_of
 from admin_app.text import is_storable
 
 CHUNK = 500
 """The most accounts one event speaks of."""
 
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
-"""Whoever loses or gains a right, or gets a new password, signs in again."""
+"""Whoever loses or gains a right, or gets a new password, signs in again.
+
+Access tokens act in the role their owner has, so only a closed account, or a password that somebody else
+set, ends them, too.
+"""
+
+ENDS_LINKS = frozenset({"email", "is_active", "password_hash"})
+"""A link to choose a new password was sent to that address, and answers that somebody cannot sign in."""
+
+NEEDS_PROOF = frozenset({"role", "is_active", "password_hash", "email"})
+"""What lets somebody in, keeps them out, or lets them do more. Links to a new password go to the e-mail."""
+
+CREDENTIALS = {"email": Credential.EMAIL, "password_hash": Credential.PASSWORD}
 
 WRONG_PASSWORD = "This is not your current password."  # noqa: S105  # a sentence
 SAME_PASSWORD = "This is your current password. Choose another one."  # noqa: S105  # a sentence
@@ -57,10 +83,13 @@ class UserService:
         """What others changed since the version the last `update` was based on."""
 
     async def create(self, data: UserCreate) -> User:
-        """Raises InvalidInput when the e-mail is taken, whatever its case."""
+        """Raises ProofRequired, and InvalidInput when the e-mail is taken, whatever its case."""
         self._require_manager()
+        self._actor.require_proof()
         values = data.model_dump(exclude={"password"})
-        password_hash = await _hashed(data.password) if data.password else UNUSABLE
+        password_hash = UNUSABLE
+        if data.password:
+            password_hash = await _hashed(data.email, data.name, data.password)
         user = User(**values, password_hash=password_hash)
         self._session.add(user)
         await self._flush()
@@ -79,6 +108,12 @@ class UserService:
         """The account, for a form that will change it. It is not locked."""
         self._require_manager()
         return await self.get_by_id(user_id)
+
+    async def lock_changeable(self, user_id: UUID) -> User:
+        """The account; nobody else changes it, or any other one, before this transaction ends."""
+        self._require_manager()
+        await self._users.take_turn()
+        return await self._lock(user_id)
 
     async def page(self, query: ListQuery) -> Page:
         return await self._users.page(query)
@@ -105,29 +140,35 @@ class UserService:
     async def update(self, user_id: UUID, data: UserUpdate, *, expected_version: int | None = None) -> User:
         """Change the given fields.
 
-        A change of role, state or password, or demanding a new one, signs the person out everywhere.
+        A change of role, state or password, or demanding a new one, signs the person out everywhere. A
+        change of state, and of somebody else's password, deletes their access tokens, too.
 
         What others changed since `expected_version` is kept. Raises EditConflict for a field that both
-        changed, and Conflict when the last active superuser would be lost.
+        changed, Conflict when the last active superuser would be lost, and ProofRequired for NEEDS_PROOF.
         """
         self._require_manager()
         values = data.model_dump(exclude_unset=True, exclude={"password"})
         if data.password:
             # Outside any lock: hashing takes tens of milliseconds.
-            values["password_hash"] = await _hashed(data.password)
+            user = await self.get_by_id(user_id)
+            email, name = data.email or user.email, data.name or user.name
+            values["password_hash"] = await _hashed(email, name, data.password)
         if values.keys() & {"role", "is_active"}:
             await self._users.take_turn()
         user = await self._lock(user_id)
+        if any(getattr(user, name) != values[name] for name in NEEDS_PROOF & values.keys()):
+            self._actor.require_proof()
         return await self._change(user, values, expected_version)
 
     async def delete(self, user_id: UUID, *, expected_version: int | None = None) -> User:
         """The account that is gone.
 
-        Raises Conflict for a person who owns products, and for the last active superuser.
+        Raises ProofRequired, and Conflict for a person who owns products, and for the last active superuser.
         """
         self._require_manager()
         await self._users.take_turn()
         user = await self._lock(user_id)
+        self._actor.require_proof()
         require_version(user, expected_version)
         await self._keep_a_superuser(user, is_kept=False)
         await self._session.delete(user)
@@ -157,7 +198,9 @@ class UserService:
         reasons = await change_rows(self._session, self._actor, User, rows, self.guarded(change))
         changed = [user_id for user_id, reason in reasons.items() if reason is None]
         if changed:
-            await end_sessions_of(self._session, changed)
+            end = end_access_of if "is_active" in change.values else end_sessions_of
+            await end(self._session, changed)
+            await end_links_of(self._session, changed)
         for start in range(0, len(changed), CHUNK):
             self._events.publish(UserUpdated(tuple(changed[start : start + CHUNK]), tuple(change.values)))
         return reasons
@@ -169,19 +212,33 @@ class UserService:
         Raises InvalidInput, whose field is "current" or "new".
         """
         assert self._actor.id is not None
-        _require_acceptable(new)
-        user = await self.get_by_id(self._actor.id)
+        require_acceptable(new, "new")
+        user = await self.verify_own_password(current, "current")
         known = user.password_hash
-        if not _is_plausible("", current) or not await verify_password(current, known):
-            raise _refused("current", WRONG_PASSWORD)
-        if new == current:
-            raise _refused("new", SAME_PASSWORD)
-        values = {"password_hash": await hash_password(new), "must_change_password": False}
+        if normal(new) == normal(current):
+            raise refused("new", SAME_PASSWORD)
+        password_hash = await hash_for(user.email, user.name, new, "new")
         user = await self._lock(user.id)
         # Somebody else may have set another password, or closed the account, since it was verified.
         if user.password_hash != known or not user.is_active:
-            raise _refused("current", WRONG_PASSWORD)
+            raise _wrong("current", WRONG_PASSWORD)
+        await self.replace_password(user, password_hash)
+
+    async def replace_password(self, user: User, password_hash: str) -> None:
+        """Of an account the caller has locked, by its owner, who has shown that they are."""
+        values = {"password_hash": password_hash, "must_change_password": False}
         await self._change(user, values, None)
+
+    async def verify_own_password(self, password: str, field: str) -> User:
+        """The actor's account. Raises WrongCredential about this field.
+
+        To be called in a `hashing_slot`, as `change_own_password`.
+        """
+        assert self._actor.id is not None
+        user = await self.get_by_id(self._actor.id)
+        if not _is_plausible("", password) or not await verify_password(password, user.password_hash):
+            raise _wrong(field, WRONG_PASSWORD)
+        return user
 
     async def role_of(self, user_id: UUID) -> Role | None:
         """The role in which somebody may act now; None for who may not."""
@@ -190,24 +247,30 @@ class UserService:
     async def authenticate(self, email: str, password: str) -> User | None:
         """The person, or None: for an unknown e-mail, a wrong password and a closed account alike.
 
-        All three take the same time. A success is noted in the account and in the history.
+        All three take the same time. A success is noted in the account and in the history. Raises
+        CodeRequired for whoever has a second factor.
         """
         if not _is_plausible(email, password):
             email = password = ""
         async with hashing_slot:
             user = await self._users.find_by_email(email)
             matches = await verify_password(password, user.password_hash if user else None)
-        if user is None or not matches or not await self._users.note_sign_in(user):
+        if user is None or not matches:
             return None
-        audit.note(self._session, self._actor_for(user), "signed in", user)
-        return user
+        if user.is_active and await has_second_factor(self._session, user.id):
+            raise CodeRequired(HalfwayIn.of(user))
+        return user if await complete_sign_in(self._session, self._actor, self._users, user) else None
 
-    async def find_session(self, token: str, limits: SessionLimits, *, seconds: float = 0) -> SignedIn | None:
-        """Whose live session this is; None if it ended or the account is closed.
+    async def note_failure(self, email: str, told: str) -> None:
+        """Somebody failed to show that this account is theirs. Nothing, if there is no such account."""
+        user = await self._users.find_by_email(email.strip()) if _is_plausible(email, "") else None
+        if user is not None:
+            action = "refused" if self._actor.id else "sign-in failed"
+            audit.note(self._session, self._actor, action, user, told)
 
-        In the same round trip: what follows in this transaction may take so many `seconds` a statement.
-        """
-        return await self._users.find_session(token, limits, seconds)
+    async def note_use(self, token_id: UUID, address: str | None) -> None:
+        """That an access token was used just now, from there."""
+        await self._users.note_use(token_id, address)
 
     async def _change(self, user: User, values: dict[str, Any], expected_version: int | None) -> User:
         merged = await merge(self._session, user, values, expected_version)
@@ -223,9 +286,17 @@ class UserService:
             setattr(user, name, value)
         await self._flush()
         fields = tuple(audit.record(self._session, self._actor, UPDATED, user, before))
+        for name, credential in CREDENTIALS.items():
+            if name in fields:
+                self._events.publish(CredentialChanged(before["email"], credential))
         self._events.publish(UserUpdated((user.id,), fields))
         is_required = "must_change_password" in fields and user.must_change_password
-        if is_required or ENDS_SESSIONS.intersection(fields):
+        if ENDS_LINKS.intersection(fields):
+            await end_links_of(self._session, [user.id])
+        is_own = user.id == self._actor.id
+        if "is_active" in fields or ("password_hash" in fields and not is_own):
+            await end_access_of(self._session, [user.id])
+        elif is_required or ENDS_SESSIONS.intersection(fields):
             await end_sessions_of(self._session, [user.id])
         return user
 
@@ -261,31 +332,14 @@ class UserService:
         if not access.may_manage(self._actor):
             raise Forbidden
 
-    def _actor_for(self, user: User) -> Actor:
-        return Actor(
-            user.id,
-            user.role,
-            user.email,
-            self._actor.source,
-            self._actor.address,
-            self._actor.request_id,
-        )
 
-
-async def _hashed(password: SecretStr) -> str:
+async def _hashed(email: str, name: str, password: SecretStr) -> str:
     async with hashing_slot:
-        return await hash_password(password.get_secret_value())
+        return await hash_for(email, name, password.get_secret_value(), "password")
 
 
-def _require_acceptable(password: str) -> None:
-    try:
-        OwnPassword.model_validate({"new": password})
-    except ValidationError as error:
-        raise _refused("new", InvalidInput.from_validation(error).fields["new"]) from None
-
-
-def _refused(name: str, reason: str) -> InvalidInput:
-    return InvalidInput("The password was not changed. Correct the marked field.", {name: reason})
+def _wrong(name: str, reason: str) -> WrongCredential:
+    return WrongCredential("Nothing was changed. Correct the marked field.", {name: reason})
 
 
 def _is_plausible(email: str, password: str) -> bool:

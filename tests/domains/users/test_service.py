@@ -152,7 +152,7 @@ class TestAccounts:
     async def test_neither_password_nor_hash_is_in_history_events_or_the_text_of_an_input(
         self, cast: Cast, users: Users, database: Database
     ) -> None:
-        change = UserUpdate(password="hunter2 hunter2 hunter2", name="Robert")
+        change = UserUpdate(password="hunter2 and sixty elks", name="Robert")
         async with users(cast.root) as service:
             user = await service.update(cast.bob.id, change)
         async with users(cast.root) as service:
