@@ -57,7 +57,10 @@ class Up:
         """The parts that run now, by name."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            arguments = child.cmdline() if child.status() != psutil.STATUS_ZOMBIE else []
+            try:
+                arguments = child.cmdline()
+            except (psutil.ZombieProcess, psutil.NoSuchProcess):
+                continue
             found |= {name: child for name in CHILDREN if name in arguments}
         return found | servers(self.data_dir)
 

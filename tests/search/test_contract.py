@@ -8,14 +8,12 @@ import pytest
 
 from admin_app.config import Settings
 from admin_app.database import Database
-from admin_app.domains import HANDLERS
 from admin_app.domains.products.indexing import POSTGRES, ProductIndex
 from admin_app.domains.products.rebuilding import Rebuild
 from admin_app.domains.products.schemas import ProductUpdate
 from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.schemas import UserUpdate
 from admin_app.domains.users.service import UserService
-from admin_app.outbox import HANDLERS as HANDLERS_KEY
 from admin_app.search_index import SEARCH, Known, SearchDocument, SearchEngine
 from admin_app.search_meilisearch import MeilisearchEngine
 from tests.conftest import Cast, MakeProduct
@@ -49,7 +47,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SearchEngine]:
 @pytest.fixture
 async def shop(settings: Settings, database: Database, engine: SearchEngine) -> AsyncIterator[Database]:
     """The application's database, with search on that engine."""
-    shop = Database(settings.database_url, session_info={HANDLERS_KEY: HANDLERS, SEARCH: engine})
+    shop = Database(settings.database_url, session_info={**database.info, SEARCH: engine})
     yield shop
     await shop.close()
 
