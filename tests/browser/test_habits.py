@@ -42,6 +42,7 @@ def expect_number_of(page: Page, name: str, number: int) -> None:
 def test_everything_can_be_reached_by_keyboard(open_page: OpenPage, demo: Demo) -> None:
     page = open_page()
     page.goto("/admin/login")
+    expect(page.locator("#email")).to_be_focused()
     page.keyboard.type("alice@demo.example")
     tab_to(page, "#password", 1)
     page.keyboard.type(demo.passwords["alice@demo.example"])
