@@ -17,7 +17,7 @@ from admin_app.admin import error_pages
 from admin_app.admin.compression import CompressionMiddleware
 from admin_app.admin.site import BASE_URL, VIEWS, AppAdmin
 from admin_app.api import problems
-from admin_app.api.app import API_URL, UPLOADS, create_api
+from admin_app.api.app import API_URL, IMPORTS, UPLOADS, create_api
 from admin_app.config import Settings
 from admin_app.domains import open_database
 from admin_app.failures import ErrorsMiddleware
@@ -88,6 +88,10 @@ def create_app(settings: Settings) -> Website:
                 upload_paths=[
                     *(f"{BASE_URL}/{view.identity}/images(/.*)?" for view in VIEWS if view.images),
                     f"{API_URL}({UPLOADS})",
+                ],
+                import_paths=[
+                    f"{API_URL}{IMPORTS}",
+                    *(f"{BASE_URL}/{view.identity}/import" for view in VIEWS),
                 ],
             ),
             Middleware(CrossSiteMiddleware, public_origin=settings.public_url, token_prefix=f"{API_URL}/"),

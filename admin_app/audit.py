@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from admin_app.actor import Actor
+from admin_app.actor import Actor, Source
 from admin_app.database import Base, Identified
 
 SECRET = {"secret": True}
@@ -27,8 +27,8 @@ def called(name: str) -> dict[str, str]:
     return {"called": name}
 
 
-UPDATED, REVERTED = "updated", "reverted"
-"""Actions: some fields have other values, or those they had before. Other actions have words of their own."""
+CREATED, UPDATED, REVERTED = "created", "updated", "reverted"
+"""Actions: a new row, other values, or those from before. Other actions have words of their own."""
 
 HIDDEN = "[hidden]"
 HOUSEKEEPING = frozenset({"id", "version", "created_at", "updated_at"})
@@ -53,8 +53,34 @@ ACTIONS = {
     "recovery codes made": "Recovery codes made",
     "refused": "Refused",
     "imported": "Imported",
+    "exported": "Exported",
 }
 """What an entry calls what was done -> what people do."""
+
+AT_THE_DOOR = frozenset(
+    {
+        *("signed in", "sign-in failed", "signed out", "token created", "token revoked"),
+        *("link made", "link sent", "link used"),
+        *("second factor set up", "second factor removed", "recovery codes made"),
+    }
+)
+"""About an account, and no change of it: the title names whose it is if somebody else did it."""
+
+IN_TITLE = frozenset({"refused", "reverted"})
+"""Whose note belongs to what was done; of others it is all there is to tell."""
+
+SOURCES = {
+    Source.FORM: "Form",
+    Source.INLINE: "In the list",
+    Source.BULK: "Bulk operation",
+    Source.IMPORT: "Import",
+    Source.API: "API",
+    Source.SYSTEM: "System",
+}
+"""From where it was done, for people."""
+
+NOUNS = {"bulkoperation": "operations", "auditentry": "entries of the history"}
+"""What people call many rows of a kind, where it is not the kind with an s."""
 
 Snapshot = Mapping[str, Any]
 

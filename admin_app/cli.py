@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 from typer.core import TyperGroup
 
-from admin_app import cli_accounts, cli_data, cli_search, lifeline
+from admin_app import cli_accounts, cli_data, cli_exports, cli_imports, cli_search, lifeline
 from admin_app.config import ConfigurationError, Settings
 from admin_app.installation import DataDir, configured, installation
 
@@ -98,11 +98,11 @@ def serve(
 def relay(data_dir: DataDir = None) -> None:
     """Hand due deliveries to the queue."""
     from admin_app import relay
-    from admin_app.domains import SLOW_TASKS
+    from admin_app.domains import LONG_TASKS, SLOW_TASKS
 
     with installation(data_dir) as settings:
         _log(settings, "relay")
-        asyncio.run(relay.run(settings, SLOW_TASKS))
+        asyncio.run(relay.run(settings, SLOW_TASKS, LONG_TASKS))
 
 
 @app.command()
@@ -172,7 +172,8 @@ async def _create_superuser(settings: Settings, email: str, name: str, password:
         await database.close()
 
 
-app.add_typer(cli_data.imports, name="import")
+app.add_typer(cli_imports.imports, name="import")
 app.add_typer(cli_search.search, name="search")
 app.add_typer(cli_accounts.second_factor, name="second-factor")
+app.command()(cli_exports.export)
 app.command()(cli_data.seed)

@@ -1,13 +1,25 @@
 """The engine, the declarative base, the mixins every model shares, and the one way to open a transaction."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Enum, ExceptionContext, MetaData, Select, event, func, text
+from sqlalchemy import (
+    DateTime,
+    Enum,
+    ExceptionContext,
+    MetaData,
+    Select,
+    SmallInteger,
+    TypeDecorator,
+    event,
+    func,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.ext.compiler import compiles
@@ -61,6 +73,23 @@ class Timestamped:
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=1)
 
 
+class IntEnumType(TypeDecorator[Any]):
+    """A column type: members of an IntEnum, stored as small integers."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def __init__(self, kind: type[IntEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> IntEnum | None:
+        return None if value is None else self.kind(value)
+
+
 def text_enum(kind: type[StrEnum], name: str) -> Enum:
     """A column type: the value as text, and a constraint of this name that allows no other."""
     return Enum(
@@ -102,6 +131,8 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
         self.info = {**(session_info or {}), _DATABASE: self}
         self._sessions = self.sessionmaker()
+        self.long_reads = asyncio.Semaphore(pool_size // 2)
+        """Whoever reads for longer than an answer takes holds it, so that others find a connection."""
         self._on_close = on_close
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
         # A glance finds rows by an index whatever its values are: planning it each time takes twice as long.

@@ -26,7 +26,7 @@ class Filter:
 
     name: str
     label: str
-    kind: Literal["choice", "date", "price", "person"]
+    kind: Literal["choice", "date", "price", "person", "text"]
     parse: Callable[[str], Any]
     where: Callable[[Any], ColumnElement[bool]]
     choices: tuple[tuple[str, str], ...] = ()

@@ -13,10 +13,13 @@ from saq.queue.redis import RedisQueue
 QUEUE_NAME = "admin"
 SLOW_QUEUE_NAME = "admin-slow"
 """For tasks that take seconds of a core each: a hundred pictures must not keep the search index waiting."""
+LONG_QUEUE_NAME = "admin-long"
+"""For tasks that take minutes, such as writing an export: nor must a thousand pictures keep those waiting."""
 DELIVER = "deliver"
 """The one SAQ function: which task a delivery runs stands in the database, not in the queue."""
 
 TASK_TIMEOUT_SECONDS = 300
+LONG_TASK_TIMEOUT_SECONDS = 3600
 SOCKET_TIMEOUT_SECONDS = 2
 
 

@@ -1,5 +1,7 @@
 """What a command says when the installation or the input refuses: sentences instead of a trace."""
 
+import errno
+
 from asyncpg.exceptions import InterfaceError, PostgresError
 from pydantic import ValidationError
 from redis.exceptions import RedisError
@@ -7,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from admin_app.errors import AppError, InvalidInput
 from admin_app.outbox import describe
+
+_OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def explain(error: Exception) -> list[str]:
@@ -22,7 +26,9 @@ def explain(error: Exception) -> list[str]:
     if isinstance(error, SQLAlchemyError | PostgresError | InterfaceError):
         return [f"The database cannot be used. {describe(error)}"]
     if isinstance(error, OSError):
-        return [
-            f"{error.filename}: {error.strerror}" if error.filename else f"No connection. {describe(error)}"
-        ]
+        if error.filename:
+            return [f"{error.filename}: {error.strerror}"]
+        if error.errno in _OF_A_DISK:
+            return [f"A file could not be written: {error.strerror}"]
+        return [f"No connection. {describe(error)}"]
     return []

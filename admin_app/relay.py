@@ -16,6 +16,8 @@ from admin_app.lifeline import stop_on_signals
 from admin_app.outbox import Delivery
 from admin_app.queue import (
     DELIVER,
+    LONG_QUEUE_NAME,
+    LONG_TASK_TIMEOUT_SECONDS,
     QUEUE_NAME,
     SLOW_QUEUE_NAME,
     TASK_TIMEOUT_SECONDS,
@@ -54,6 +56,7 @@ class Relay:
         tasks: Collection[str] | None = None,
         but: Collection[str] = (),
         max_queued: int = MAX_QUEUED,
+        task_seconds: float = TASK_TIMEOUT_SECONDS,
     ) -> None:
         """It hands over deliveries of these tasks only, or of all but some."""
         self._database = database
@@ -61,6 +64,7 @@ class Relay:
         self._lease_seconds = lease_seconds
         self._tasks, self._but = tasks, but
         self._max_queued = max_queued
+        self._task_seconds = task_seconds
         self._wake = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,7 +115,7 @@ class Relay:
             delivery_id=str(delivery.id),
             tries=delivery.tries,
             key=f"delivery:{delivery.id}:{uuid4()}",
-            timeout=TASK_TIMEOUT_SECONDS + 10,  # the worker's own limit comes first, and is recorded
+            timeout=int(self._task_seconds) + 10,  # the worker's own limit comes first, and is recorded
             retries=1,
             ttl=60,
         )
@@ -143,25 +147,40 @@ class Relay:
 
 
 async def run(
-    settings: Settings, slow_tasks: Collection[str] = (), *, stop: asyncio.Event | None = None
+    settings: Settings,
+    slow_tasks: Collection[str] = (),
+    long_tasks: Collection[str] = (),
+    *,
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """The relay process: until SIGTERM or SIGINT. Slow tasks go to a queue of their own."""
+    """The relay process: until SIGTERM or SIGINT. Slow tasks, and long ones, go to queues of their own."""
     stop = stop or stop_on_signals()
-    database = Database(settings.database_url, pool_size=6)
-    usual, slow = (
-        connect_queue(settings.redis_url, name, retries=1) for name in (QUEUE_NAME, SLOW_QUEUE_NAME)
-    )
+    database = Database(settings.database_url, pool_size=8)
+    names = (QUEUE_NAME, SLOW_QUEUE_NAME, LONG_QUEUE_NAME)
+    queues = [connect_queue(settings.redis_url, name, retries=1) for name in names]
+    usual, slow, long = queues
     lease = settings.delivery_lease_seconds
-    relays = [Relay(database, usual, lease_seconds=lease, but=slow_tasks)]
+    relays = [Relay(database, usual, lease_seconds=lease, but={*slow_tasks, *long_tasks})]
     if slow_tasks:
         relays.append(
             Relay(database, slow, lease_seconds=lease, tasks=slow_tasks, max_queued=MAX_QUEUED_SLOW)
+        )
+    if long_tasks:
+        relays.append(
+            Relay(
+                database,
+                long,
+                lease_seconds=lease,
+                tasks=long_tasks,
+                max_queued=MAX_QUEUED_SLOW,
+                task_seconds=LONG_TASK_TIMEOUT_SECONDS,
+            )
         )
     try:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.run(stop))
     finally:
-        for queue in (usual, slow):
+        for queue in queues:
             await disconnect(queue)
         await database.close()

@@ -2,6 +2,9 @@
 
 from typing import Any, Protocol
 
+FIND_ROLE = "find_role"
+"""Under this key, a function of a session and somebody's id: the role in which they may act now, or None."""
+
 
 class Carrier(Protocol):
     """A session, or the database that makes them."""

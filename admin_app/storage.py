@@ -5,13 +5,15 @@ Names are paths such as `images/0197.../9f2c....webp`, without a leading slash.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 from uuid import uuid4
@@ -22,6 +24,9 @@ from obstore.store import ObjectStore, from_url
 from admin_app.errors import Unavailable
 from admin_app.session_info import Carrier
 
+if TYPE_CHECKING:
+    from obstore import GetResult
+
 STORAGE = "storage"
 """Under this key of its `info` every session carries the storage."""
 
@@ -29,6 +34,8 @@ TIMEOUT_SECONDS = 30
 """Of a whole call, with what it repeats."""
 
 _CLIENT = {"connect_timeout": timedelta(seconds=2), "timeout": timedelta(seconds=20)}
+_PATIENT = {"connect_timeout": timedelta(seconds=2), "read_timeout": timedelta(seconds=20)}
+"""For what may take its time as long as it goes on: a large file, sent to somebody who reads slowly."""
 _OF_THE_CLIENT = {
     *("allow_http", "allow_invalid_certificates", "root_certificate", "proxy_url", "proxy_excludes"),
     *("connect_timeout", "read_timeout", "timeout", "user_agent"),
@@ -42,6 +49,10 @@ _RETRIES = {
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 """In the answer of a store that is not the right one at all."""
 MAX_LOGGED = 300
+_PART_BYTES = 5 * 1024 * 1024
+"""The least S3 takes as a part of an upload."""
+_PARTS_AT_ONCE = 2
+_PIECE_BYTES = 1024 * 1024
 _FOREVER = "public, max-age=31536000, immutable"
 
 MARK = ".storage"
@@ -52,6 +63,14 @@ logger = logging.getLogger(__name__)
 def storage_of(session: Carrier) -> "Storage":
     storage: Storage = session.info[STORAGE]
     return storage
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A large file, to be read piece by piece. `pieces` can be iterated once, as slowly as need be."""
+
+    size_bytes: int
+    pieces: AsyncIterator[bytes]
 
 
 class Storage:
@@ -72,7 +91,8 @@ class Storage:
         self._url = url
         self._cdn_url = cdn_url
         self._is_local = url.startswith("file:")
-        self._remote = None if self._is_local else _connect(url, options)
+        self._remote = None if self._is_local else _connect(url, options, _CLIENT)
+        self._patient = None if self._is_local else _connect(url, options, _PATIENT)
 
     @cached_property
     def _local(self) -> tuple[ObjectStore, Path]:
@@ -99,26 +119,59 @@ class Storage:
         async with self._reachable() as store:
             await store.put_async(name, content, attributes=attributes)
 
+    async def put_large(self, name: str, content: AsyncIterator[bytes] | Path, media_type: str) -> None:
+        """As `put`, of any size, in little memory; it may take its time. Raises what `content` raises.
+
+        Whatever becomes of it, nobody iterates `content` any more.
+        """
+        attributes = None if self._is_local else {"Content-Type": media_type, "Cache-Control": "private"}
+        feed = content if isinstance(content, Path) else _Feed(content)
+        try:
+            async with self._reachable(is_bounded=False) as store:
+                await store.put_async(
+                    name,
+                    feed,
+                    attributes=attributes,
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        except BaseException:
+            if isinstance(feed, _Feed):
+                await feed.end()
+            if self._is_local:
+                with suppress(OSError):
+                    _delete_unfinished(self._local[1].parent / name)
+            raise
+
     async def get(self, name: str) -> bytes | None:
         """None: not there."""
         async with self._reachable() as store:
-            try:
+            with _nothing_there():
                 found = await store.get_async(name)
                 return bytes(await found.bytes_async())
-            except ValueError:
-                return None
-            except FileNotFoundError as error:
-                if any(answer in str(error) for answer in _NO_BUCKET):
-                    raise
-                return None
+        return None
+
+    async def get_large(self, name: str) -> StoredFile | None:
+        """None: not there."""
+        async with self._reachable() as store:
+            with _nothing_there():
+                found = await (self._patient or store).get_async(name)
+                return StoredFile(found.meta["size"], self._pieces(found))
+        return None
+
+    async def _pieces(self, found: "GetResult") -> AsyncIterator[bytes]:
+        async with self._reachable(is_bounded=False):
+            async for piece in found.stream(min_chunk_size=_PIECE_BYTES):
+                yield bytes(piece)
 
     async def delete(self, name: str) -> None:
-        """Not being there is no error."""
+        """Not being there is no error. Goes with what is left of uploads of it that were killed."""
         async with self._reachable() as store:
-            try:
-                await store.delete_async(name)
-            except (FileNotFoundError, ValueError, TypeError):  # TypeError: the name is no path
-                return
+            with suppress(ValueError, TypeError):  # the name is no path
+                with suppress(FileNotFoundError):
+                    await store.delete_async(name)
+                if self._is_local:
+                    _delete_unfinished(self._local[1].parent / name)
 
     async def delete_all(self, prefix: str) -> None:
         """All below this folder. Nothing being there is no error."""
@@ -149,18 +202,60 @@ class Storage:
             raise Unavailable("The file storage does not give back what was written to it.")
 
     @asynccontextmanager
-    async def _reachable(self) -> AsyncIterator[ObjectStore]:
+    async def _reachable(self, *, is_bounded: bool = True) -> AsyncIterator[ObjectStore]:
         """Raises Unavailable instead of whatever the store raises, which is for the log."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS if is_bounded else None):
                 yield self._store
         except (BaseError, OSError) as error:  # TimeoutError is an OSError
             raise _unavailable(error) from error
 
 
-def _connect(url: str, options: Mapping[str, str]) -> ObjectStore:
+class _Feed:
+    """An iterator for obstore (0.12), which leaves the step it waits for running when it is cancelled."""
+
+    def __init__(self, content: AsyncIterator[bytes]) -> None:
+        self._content = content
+        self._step: asyncio.Task[Any] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._step = asyncio.current_task()
+        try:
+            return await anext(self._content)
+        finally:
+            self._step = None
+
+    async def end(self) -> None:
+        """Nothing is taken from the content any more."""
+        if self._step is not None:
+            self._step.cancel()
+            await asyncio.wait({self._step})
+
+
+@contextmanager
+def _nothing_there() -> Iterator[None]:
+    """Goes on for a name of nothing, and for one that is no path."""
+    try:
+        yield
+    except ValueError:
+        return
+    except FileNotFoundError as error:
+        if any(answer in str(error) for answer in _NO_BUCKET):
+            raise
+
+
+def _delete_unfinished(path: Path) -> None:
+    """What obstore (0.12) had of a file when its process was killed: `name#1`, and so on."""
+    for unfinished in path.parent.glob(f"{escape(path.name)}#[0-9]*"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _connect(url: str, options: Mapping[str, str], usual: Mapping[str, Any]) -> ObjectStore:
     client: dict[str, Any] = {
-        **_CLIENT,
+        **usual,
         "allow_http": True,  # whoever names such an endpoint means it
         **{name: value for name, value in options.items() if name in _OF_THE_CLIENT},
     }

@@ -56,12 +56,24 @@ Paragraphs = Annotated[
 EmailAddress = Annotated[str, AfterValidator(_email), StringConstraints(max_length=254)]
 
 
-def reject_null() -> Any:
-    """For schemas of partial updates: a field may be left out, but not be null."""
+def legible(text: str) -> str:
+    """For sentences and terminals, which obey some of the characters that cannot be shown."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def name_from(email: str) -> str:
+    """A readable name: `elis.regina@shop.example` -> "Elis Regina"."""
+    words = re.split(r"[._+-]+", email.partition("@")[0])
+    name = " ".join(word[:1].upper() + word[1:] for word in words if word)
+    return name or email
+
+
+def reject_null(*names: str) -> Any:
+    """For schemas of partial updates: a field, any or one of these, may be left out, but not be null."""
 
     def check(value: object) -> object:
         if value is None:
             raise ValueError("This field cannot be empty.")
         return value
 
-    return field_validator("*", mode="before")(check)
+    return field_validator(*(names or ("*",)), mode="before")(check)

@@ -21,6 +21,8 @@ from admin_app.events import Tasks
 from admin_app.lifeline import stop_on_signals
 from admin_app.queue import (
     DELIVER,
+    LONG_QUEUE_NAME,
+    LONG_TASK_TIMEOUT_SECONDS,
     QUEUE_NAME,
     SLOW_QUEUE_NAME,
     TASK_TIMEOUT_SECONDS,
@@ -30,6 +32,7 @@ from admin_app.queue import (
 from admin_app.upkeep import Upkeep
 
 CONCURRENCY = 8
+LONG_ONES = 2
 SPARE_CONNECTIONS = 4
 """For bulk operations and chores."""
 SHUTDOWN_GRACE_SECONDS = 4
@@ -40,11 +43,20 @@ logger = logging.getLogger(__name__)
 class Deliverer:
     """Runs a delivery's task at most once in effect, however often the delivery arrives."""
 
-    def __init__(self, database: Database, tasks: Tasks, *, max_tries: int, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tasks: Tasks,
+        *,
+        max_tries: int,
+        lease_seconds: float,
+        task_seconds: float = TASK_TIMEOUT_SECONDS,
+    ) -> None:
         self._database = database
         self._tasks = tasks
         self._max_tries = max_tries
         self._lease_seconds = lease_seconds
+        self._task_seconds = task_seconds
 
     async def deliver(self, delivery_id: UUID, tries: int) -> None:
         """`tries` as handed over. Nothing to do is not an error.
@@ -63,7 +75,7 @@ class Deliverer:
         if not started:
             return
         try:
-            async with asyncio.timeout(TASK_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._task_seconds):
                 await self._run(delivery_id)
         except Unavailable as error:
             logger.warning("delivery %s waits: %s", delivery_id, error.message)
@@ -110,12 +122,14 @@ def build_worker(
     tasks: Tasks,
     *,
     concurrency: int = CONCURRENCY,
+    task_seconds: float = TASK_TIMEOUT_SECONDS,
 ) -> PromptWorker:
     deliverer = Deliverer(
         database,
         tasks,
         max_tries=settings.delivery_max_tries,
         lease_seconds=settings.delivery_lease_seconds,
+        task_seconds=task_seconds,
     )
 
     async def deliver(_context: Mapping[str, Any], *, delivery_id: str, tries: int) -> None:
@@ -134,13 +148,20 @@ async def run(settings: Settings, tasks: Tasks = TASKS) -> None:
     """The worker process: until SIGTERM or SIGINT."""
     stop = stop_on_signals()
     slow_ones = os.cpu_count() or 1
-    # Fewer, and tasks that need a second connection would wait for each other.
-    connections = max(settings.database_pool_size, 2 * (CONCURRENCY + slow_ones) + SPARE_CONNECTIONS)
+    # Fewer, and tasks that need a second connection, or a third (exports), would wait for each other.
+    connections = max(
+        settings.database_pool_size, 2 * (CONCURRENCY + slow_ones) + 3 * LONG_ONES + SPARE_CONNECTIONS
+    )
     database = open_database(settings.model_copy(update={"database_pool_size": connections}))
-    queues = [connect_queue(settings.redis_url, name) for name in (QUEUE_NAME, SLOW_QUEUE_NAME)]
+    lines = (
+        (QUEUE_NAME, CONCURRENCY, TASK_TIMEOUT_SECONDS),
+        (SLOW_QUEUE_NAME, slow_ones, TASK_TIMEOUT_SECONDS),
+        (LONG_QUEUE_NAME, LONG_ONES, LONG_TASK_TIMEOUT_SECONDS),
+    )
+    queues = [connect_queue(settings.redis_url, name) for name, _, _ in lines]
     workers = [
-        build_worker(queue, database, settings, tasks, concurrency=concurrency)
-        for queue, concurrency in zip(queues, (CONCURRENCY, slow_ones), strict=True)
+        build_worker(queue, database, settings, tasks, concurrency=concurrency, task_seconds=seconds)
+        for queue, (_, concurrency, seconds) in zip(queues, lines, strict=True)
     ]
     beside = asyncio.gather(BulkRunner(database, find_role).run(stop), Upkeep(database, CHORES).run(stop))
     try:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from admin_app.config import Settings
 from admin_app.embedded import embedded_servers
-from bench import api, bulk, data, history, images, measure, report
+from bench import api, bulk, data, exports, history, images, imports, measure, report
 from bench.recording import record
 
 
@@ -36,6 +36,10 @@ def main() -> None:
         throughput = api.measure(url)
         console.print("A bulk operation, in a copy of the largest.", style="dim")
         operation = asyncio.run(bulk.measure(url, settings.redis_url, recordings[url].token, size))
+        console.print("Imports, in another copy.", style="dim")
+        imported = asyncio.run(imports.measure(url))
+        console.print("Exports of the largest, the workbook for some minutes.", style="dim")
+        exported = asyncio.run(exports.measure(url))
         console.print("Pages of the history, and what a save takes without it.", style="dim")
         past = history.measure(sizes[min(sizes)], options.entries, options.rounds)
     console.print("Photographs, one at a time and many at once.", style="dim")
@@ -48,6 +52,8 @@ def main() -> None:
     console.print(report.process(process))
     console.print(api.table(throughput))
     console.print(report.bulk(operation))
+    console.print(exports.table(exported))
+    console.print(imports.table(imported))
     for entries, item in past.pages.items():
         console.print(report.pages(entries, item, "entries of history"))
     console.print(report.growth(past.pages, "entries of history"))
@@ -58,6 +64,7 @@ def main() -> None:
     missed = report.number_missed(measured) + report.number_missed(past.pages)
     missed += report.bulk_missed(operation) + report.saves_missed(past.saves)
     missed += images.missed(photographs) + api.missed(throughput)
+    missed += exports.missed(exported) + imports.missed(imported)
     console.print(f"{missed} goals are missed, each marked with !" if missed else "Every goal is met.")
 
 

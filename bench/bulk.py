@@ -75,7 +75,7 @@ class Bulk:
 
 async def measure(url: str, redis_url: str, token: str, products: int) -> Bulk:
     found = Bulk()
-    async with _copy(url) as copied:
+    async with copy_of(url, "bulk") as copied:
         database = open_database(settings_for(copied))
         try:
             operator = await Operator.of(database)
@@ -244,10 +244,10 @@ def _process(command: str, url: str, redis_url: str) -> Iterator[psutil.Process]
 
 
 @asynccontextmanager
-async def _copy(url: str) -> AsyncIterator[str]:
+async def copy_of(url: str, purpose: str) -> AsyncIterator[str]:
     """The URL of a copy of the database, which is gone afterwards."""
     original = make_url(url)
-    name = f"{original.database}_bulk"
+    name = f"{original.database}_{purpose}"
     server = await asyncpg.connect(
         dsn(original.set(database="postgres").render_as_string(hide_password=False))
     )

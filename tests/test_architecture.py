@@ -60,7 +60,40 @@ RULES = (
     # Many rows at once.
     Rule("bulk.models", "database", (*WEB, *QUEUE)),
     Rule("bulk.changes", "actor audit database", (*WEB, *QUEUE)),
-    Rule("bulk.*", "actor audit database errors filters listing search text bulk.*", (*WEB, *QUEUE)),
+    Rule(
+        "bulk.*",
+        "actor audit database errors exports.exportable filters formula_cells keyset listing search text "
+        "bulk.*",
+        (*WEB, *QUEUE),
+    ),
+    # In and out.
+    Rule("formula_cells", "", (*WEB, *QUEUE)),
+    Rule("exports.models imports.models", "database", (*WEB, *QUEUE)),
+    Rule("exports.events imports.events", "events", (*WEB, *QUEUE, *SQL)),
+    Rule("exports.handlers", "events exports.events", (*WEB, *QUEUE, *SQL)),
+    Rule("imports.handlers", "events imports.events", (*WEB, *QUEUE, *SQL)),
+    Rule("exports.notices exports.files", "exports.models", (*WEB, *QUEUE)),
+    Rule("exports.exportable", "actor formula_cells listing", (*WEB, *QUEUE)),
+    Rule(
+        "exports.*",
+        "actor audit database errors events formula_cells listing outbox session_info storage exports.*",
+        (*WEB, *QUEUE),
+    ),
+    Rule("imports.importer imports.action", "actor audit bulk.* database errors imports.*", (*WEB, *QUEUE)),
+    Rule("imports.workbook_program", "", (*WEB, *QUEUE, *SQL, *STORAGE)),
+    Rule(
+        "imports.reading imports.row_file imports.decoding imports.*_rows imports.workbook_* "
+        "imports.shopify imports.html_text",
+        "errors formula_cells text imports.decoding imports.row_file imports.*_rows imports.workbook_* "
+        "imports.shopify imports.html_text",
+        (*WEB, *QUEUE, *SQL, *STORAGE),
+    ),
+    Rule(
+        "imports.*",
+        "actor audit bulk.* database errors events formula_cells listing outbox session_info storage text "
+        "imports.*",
+        (*WEB, *QUEUE),
+    ),
     # Doors.
     Rule("security.passwords security.guessing", "errors", (*WEB, *QUEUE, *SQL)),
     Rule("security.sessions", "database", (*WEB, *QUEUE)),
@@ -79,9 +112,15 @@ RULES = (
     Rule("domains.*.schemas", "actor errors text", (*WEB, *QUEUE, *SQL)),
     Rule(
         "domains.*.repository",
-        "actor audit bulk.models database filters glances listing preferences search security.sessions "
+        "actor audit bulk.models database exports.exportable filters formula_cells glances keyset listing "
+        "preferences search security.sessions "
         "security.second_factor security.tokens domains.*.models domains.*.access",
         (*WEB, *QUEUE),
+    ),
+    Rule(
+        "domains.*.exporting",
+        "audit bulk.models exports.exportable domains.*.models domains.*.access",
+        (*WEB, *QUEUE, *SESSION),
     ),
     Rule(
         "domains.*.indexing",
@@ -95,10 +134,15 @@ RULES = (
     ),
     Rule(
         "domains.users.callers",
-        "actor glances preferences security.* domains.users.models",
+        "actor exports.notices glances preferences security.* domains.users.models",
         (*WEB, *QUEUE),
     ),
-    Rule("domains.*.image_repository", "domains.*.models", (*WEB, *QUEUE)),
+    Rule(
+        "domains.*.import_repository",
+        "actor imports.importer imports.staging search domains.*.models domains.*.access",
+        (*WEB, *QUEUE),
+    ),
+    Rule("domains.*.image_repository", "actor domains.*.models domains.*.access", (*WEB, *QUEUE)),
     Rule(
         "domains.*.whole_repository",
         "database glances keyset listing domains.*.models domains.*.repository",
@@ -117,11 +161,19 @@ RULES = (
         (*WEB, *QUEUE),
     ),
     Rule(
+        "domains.*.many_service",
+        "actor bulk.changes bulk.creating database errors events outbox "
+        "security.passwords security.resets security.sessions security.tokens domains.*.image_service "
+        "domains.*.models domains.*.access domains.*.events domains.*.repository domains.*.whole_repository",
+        (*WEB, *QUEUE, *STORAGE),
+    ),
+    Rule(
         "domains.*.service",
         "actor audit bulk.changes database errors events listing merging outbox preferences search text "
+        "domains.*.many_service "
         "security.passwords security.resets security.second_factor security.sessions security.tokens "
         "domains.*.image_service domains.*.new_password domains.*.second_factor_service "
-        "domains.*.models domains.*.access domains.*.schemas "
+        "domains.*.models domains.*.access domains.*.exporting domains.*.schemas "
         "domains.*.events domains.*.repository domains.*.whole_repository domains.*.indexing",
         (*WEB, *QUEUE, *STORAGE),
     ),
@@ -158,9 +210,15 @@ RULES = (
     ),
     # Edges: they know services, never repositories, and not each other.
     Rule(
+        "domains.*.import_action",
+        "actor bulk.actions bulk.changes imports.action imports.models "
+        "domains.*.bulk domains.*.image_service domains.*.models domains.*.access domains.*.service",
+        (*WEB, *QUEUE, *STORAGE),
+    ),
+    Rule(
         "domains.*.importing",
-        "actor audit database errors text "
-        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        "actor images.containers images.downloads imports.* text domains.*.import_action "
+        "domains.*.import_repository domains.*.access domains.*.schemas domains.*.service",
         (*WEB, *QUEUE, *COMMAND_LINE),
     ),
     Rule(
@@ -184,7 +242,7 @@ RULES = (
     Rule(
         "domains.*.bulk",
         "actor bulk.actions bulk.changes errors text "
-        "domains.*.models domains.*.access domains.*.schemas domains.*.service",
+        "domains.*.models domains.*.access domains.*.many_service domains.*.schemas domains.*.service",
         (*WEB, *QUEUE),
     ),
     # Processes of no domain.
@@ -203,21 +261,31 @@ RULES = (
         ("sqladmin", "wtforms", *QUEUE),
     ),
     Rule(
+        "api.imports api.import_shapes",
+        "actor database errors imports.* text api.*",
+        ("sqladmin", "wtforms", *QUEUE),
+    ),
+    Rule(
         "api.operations api.operation_shapes",
         "actor bulk.* database errors listing text api.*",
+        ("sqladmin", "wtforms", *QUEUE),
+    ),
+    Rule(
+        "api.exports",
+        "actor errors exports.* listing storage text api.*",
         ("sqladmin", "wtforms", *QUEUE),
     ),
     # Where things are put together.
     Rule(
         "api.app",
-        "bulk.actions config database failures api.* domains.*.api domains.*.image_api",
+        "bulk.actions exports.exportable config database failures api.* domains.*.api domains.*.image_api",
         ("sqladmin", "wtforms", *QUEUE, *SQL),
     ),
     Rule("api.*", "errors listing api.*", ("sqladmin", "wtforms", *QUEUE, *SQL)),
     Rule(
         "domains",
-        "actor audit bulk.* config database events idempotency mail outbox preferences search_* storage "
-        "submissions upkeep "
+        "actor audit bulk.* config database events exports.* idempotency imports.* mail outbox preferences "
+        "search_* session_info storage submissions upkeep "
         "security.* domains.*",
     ),
     Rule("worker", "bulk.runner config database domains errors events lifeline outbox queue upkeep", WEB),
@@ -230,6 +298,16 @@ RULES = (
         "admin.image_pages",
         "errors images.containers images.downloads admin.*",
         (*QUEUE, *SQL, *STORAGE),
+    ),
+    Rule(
+        "admin.export_pages admin.exports",
+        "actor database errors exports.* listing storage submissions admin.*",
+        (*QUEUE, *SQL),
+    ),
+    Rule(
+        "admin.import_pages admin.imports",
+        "actor audit bulk.service errors imports.* session_info admin.*",
+        (*QUEUE, *STORAGE),
     ),
     Rule("admin.sign_in_pages", "errors text admin.* security.throttle", (*QUEUE, *SQL, *STORAGE)),
     Rule(
@@ -265,10 +343,11 @@ RULES = (
     ),
     Rule("app", "api.app api.problems config admin admin.* domains failures security.*", QUEUE),
     Rule(
-        "cli cli_accounts cli_data cli_search installation __main__ supervisor demo",
-        "actor app cli cli_accounts cli_data cli_search config database demo doctor embedded embedded.* "
-        "errors installation lifeline migrations refusals "
-        "relay security.headers supervisor web worker domains "
+        "cli cli_accounts cli_data cli_exports cli_imports cli_search import_command installation __main__ "
+        "supervisor demo",
+        "actor app bulk.models cli cli_accounts cli_data cli_exports cli_imports cli_search import_command "
+        "config database demo doctor embedded embedded.* errors exports.* imports.* installation lifeline "
+        "migrations refusals text relay security.headers supervisor web worker domains "
         "domains.*.models domains.*.schemas domains.*.service domains.*.importing domains.*.indexing "
         "domains.*.rebuilding domains.*.second_factor_service",
         ("sqladmin", "wtforms"),
@@ -280,7 +359,9 @@ PACKAGES_WITHOUT_CODE = {
     "",
     "api",
     "bulk",
+    "exports",
     "images",
+    "imports",
     "security",
     "domains.activity",
     "domains.products",
@@ -361,6 +442,7 @@ def test_a_package_without_code_imports_nothing(name: str) -> None:
 def test_no_rule_lets_anybody_but_services_import_a_repository() -> None:
     allowed = {rule.modules for rule in RULES if fits("domains.products.repository", rule.may_import)}
     assert allowed == {
+        "domains.*.many_service",
         "domains.*.service",
         "domains.*.image_service",
         "domains.*.whole_repository",

@@ -47,6 +47,7 @@ def test_a_snapshot_holds_json_values_of_the_rows_own_columns() -> None:
         "is_active": True,
         "images": pictures,
         "deleted_at": None,
+        "external_id": None,
         "owner_id": str(owner_id),
     }
     assert audit.snapshot(user(last_sign_in_at=moment))["last_sign_in_at"] == "2026-01-31T12:00:00+00:00"

@@ -23,6 +23,8 @@ from admin_app.bulk.models import BulkOperation, State
 from admin_app.database import Database
 from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
+from admin_app.exports.models import Export, ExportState, Format
+from admin_app.imports.models import Import, ImportRow, ImportState, Verdict
 from admin_app.security import resets, second_factor, sessions
 from admin_app.security.tokens import AccessToken, Scope
 from admin_app.storage import storage_of
@@ -41,6 +43,7 @@ HAS_SECOND_FACTOR = re.compile("/login/code$|/account/second-factor/|/recovery-c
 SECRET = second_factor.new_secret()
 FILE = f"{'0' * 32}.webp"
 """Of a picture every product in the table has, stored under the product's id."""
+FILE_OF_PRODUCTS = b"name,price\nClock,1\n"
 STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
 """In which an operation must be for the route to change it; else it has ended."""
 LEAVE_NO_TRACE = (
@@ -51,6 +54,11 @@ LEAVE_NO_TRACE = (
     "/bulk",
     "/undo/{own}",
     "/undo/{foreign}",
+    "/export/cancel/{own}",
+    "/export/seen/{own}",
+    "/import",
+    "/import/reread/{own}",
+    "/import/discard/{own}",
 )
 """Changes of nobody's rows, and questions: they are not history."""
 
@@ -166,7 +174,7 @@ class WorldMaker:
             await session.flush()
             link = resets.new_token()
             await resets.keep_link(session, other.id, link, timedelta(hours=1), is_mailed=False)
-            rows: list[Product | User | BulkOperation | AuditEntry] = [person, other]
+            rows: list[Product | User | BulkOperation | AuditEntry | Export | Import] = [person, other]
             if kind == "product":
                 # Support owns one too: somebody who was an administrator once.
                 since = datetime.now(UTC) if in_bin else None
@@ -191,6 +199,19 @@ class WorldMaker:
                 rows = [_operation(actor, thing.id, state) for actor in (person, other)]
                 session.add_all(rows)
                 await session.flush()
+            if kind == "export":
+                rows = [_export(actor, state) for actor in (person, other)]
+                session.add_all(rows)
+                await session.flush()
+                for export in rows:
+                    await storage_of(session).put(export.file, b"a file", "text/csv")
+            if kind == "import":
+                rows = [_import(actor) for actor in (person, other)]
+                session.add_all(rows)
+                await session.flush()
+                for import_ in rows:
+                    session.add(_new_row(import_))
+                    await storage_of(session).put(import_.file, FILE_OF_PRODUCTS, "text/csv")
             if kind == "activity":
                 rows = [_entry(about) for about in (person, other)]
                 session.add_all(rows)
@@ -235,6 +256,62 @@ def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
     )
 
 
+def _export(actor: User, state: State) -> Export:
+    """Which has ended, or is being written."""
+    has_ended = state is State.FINISHED
+    return Export(
+        kind="product",
+        format=Format.CSV,
+        query="",
+        columns=["name"],
+        selection="All products",
+        actor_id=actor.id,
+        actor_label=actor.email,
+        request_id=uuid4(),
+        state=ExportState.FINISHED if has_ended else ExportState.RUNNING,
+        file=f"exports/{uuid4()}",
+        size_bytes=6 if has_ended else None,
+        started_at=datetime.now(UTC),
+        finished_at=datetime.now(UTC) if has_ended else None,
+    )
+
+
+def _import(actor: User) -> Import:
+    """Which would create a product."""
+    return Import(
+        kind="product",
+        name="products.csv",
+        file=f"imports/{uuid4()}",
+        size_bytes=len(FILE_OF_PRODUCTS),
+        format="csv",
+        encoding="utf-8",
+        delimiter=",",
+        columns=["name", "price"],
+        matching={"0": "name", "1": "price"},
+        actor_id=actor.id,
+        actor_label=actor.email,
+        request_id=uuid4(),
+        state=ImportState.CHECKED,
+        attempt=1,
+        rows=1,
+        to_create=1,
+        checked_at=datetime.now(UTC),
+    )
+
+
+def _new_row(import_: Import) -> ImportRow:
+    changes = {"name": [None, "Clock"], "price": [None, "1.00"], "owner_id": [None, str(import_.actor_id)]}
+    return ImportRow(
+        import_id=import_.id,
+        line=2,
+        verdict=Verdict.CREATE,
+        row_id=uuid4(),
+        version=0,
+        label="Clock",
+        changes=changes,
+    )
+
+
 def names_of(world: World, route: str) -> dict[str, object]:
     """What stands in the places of a route."""
     file = FILE if "{picture}" in route else "admin.css"
@@ -268,6 +345,10 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
     if line.route.startswith("/admin/account/"):
         made = {"name": "script", "scope": "read", "days": "7", "key": str(uuid4())}
         return made | {"which": "others", "id": str(world.access_token)}
+    if line.route.endswith("/export"):
+        return {"format": "csv", "every": "yes", "key": str(uuid4())}
+    if line.route.startswith("/admin/import/"):
+        return {"column-0": "name", "column-1": "price", "key": "", "encoding": "utf-8", "delimiter": "comma"}
     selected = [str(world.own), str(world.foreign)]
     shared = {"key": str(uuid4()), "version": "1", "ids": selected, "action": "deactivate"}
     shared |= {"size": "50", "id": str(uuid4())}
@@ -308,7 +389,7 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
     answers, changed_though_refused, unchanged_though_made = {}, [], []
     for line in LINES:
         kind, verb = [*line.route.split("/"), "", ""][2:4]
-        kind = kind if kind in {"user", "operation", "activity"} else "product"
+        kind = kind if kind in {"user", "operation", "activity", "export", "import"} else "product"
         state = STATES.get(verb, State.FINISHED)
         has_past = kind == "product" and verb == "revert"
         world = await make_world(
@@ -334,12 +415,15 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
             files = None
             if data and verb == "images":
                 data, files = None, {"file": ("a.png", png())}
+            if data and verb == "import":
+                data, files = None, {"file": ("a.csv", FILE_OF_PRODUCTS)}
             response = await client.request(line.method, path, data=data, files=files)
         answers[line] = response.status_code
         is_changed = await traces(database) != before
         is_change = line.method == "POST" and not line.route.endswith(LEAVE_NO_TRACE)
         is_change = is_change and (role, line.route) != ("nobody", "/admin/logout")  # who never came in
-        made = MADE_IN_PLACE if "/inline/" in line.route else ADDED if ADDS.search(line.route) else MADE
+        is_in_place = "/inline/" in line.route or line.route.endswith("/export")
+        made = MADE_IN_PLACE if is_in_place else ADDED if ADDS.search(line.route) else MADE
         if is_changed and not (is_change and response.status_code in made):
             changed_though_refused.append(line)
         if not is_changed and is_change and response.status_code in made:

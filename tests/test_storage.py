@@ -1,8 +1,9 @@
 """Object storage: the same of a folder and of a real S3 server, and what S3 adds: credentials and outages."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
@@ -184,6 +185,8 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(
     storage = Storage(s3.url, s3.options)
     assert s3._process is not None
     s3._process.send_signal(signal.SIGSTOP)
+    # It answers until all its threads have stopped.
+    await asyncio.to_thread(os.waitpid, s3._process.pid, os.WUNTRACED)
     try:
         with pytest.raises(Unavailable) as refused:
             await storage.get("kept")
@@ -276,3 +279,43 @@ async def test_a_folder_that_is_gone_is_out_of_reach_and_not_empty(tmp_path: Pat
     assert await storage.get("images/a") == b"a"
     await storage.delete_all("images/")
     assert [path.name for path in folder.iterdir()] == [".storage"]
+
+
+async def test_a_large_file_goes_in_and_out_piece_by_piece(storage: Storage, tmp_path: Path) -> None:
+    pieces = [os.urandom(700_000) for _ in range(12)]
+
+    async def given() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    await storage.put_large("exports/large.csv", given(), "text/csv")
+    found = await storage.get_large("exports/large.csv")
+    assert found is not None
+    assert found.size_bytes == 8_400_000
+    assert b"".join([piece async for piece in found.pieces]) == b"".join(pieces)
+    (tmp_path / "file").write_bytes(b"from a file")
+    await storage.put_large("exports/large.csv", tmp_path / "file", "text/csv")
+    assert await storage.get("exports/large.csv") == b"from a file"
+    assert await storage.get_large("exports/nothing.csv") is None
+    assert await storage.get_large("../nothing") is None
+
+
+async def test_what_breaks_off_leaves_the_file_as_it_was(storage: Storage) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 6_000_000
+        raise LookupError("no more")
+
+    await storage.put("a", b"before", "text/plain")
+    with pytest.raises(LookupError):
+        await storage.put_large("a", broken(), "text/csv")
+    assert await storage.get("a") == b"before"
+
+
+async def test_deleting_a_file_takes_what_killed_uploads_of_it_left(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    storage = Storage(folder.as_uri())
+    await storage.put("a[1].csv", b"x", "text/csv")
+    for name in ("a[1].csv#1", "a[1].csv#12", "a[1].csv.other#1", "a1.csv#1"):
+        (folder / name).touch()
+    await storage.delete("a[1].csv")
+    assert {path.name for path in folder.iterdir()} == {MARK, "a[1].csv.other#1", "a1.csv#1"}

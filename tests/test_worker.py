@@ -206,14 +206,14 @@ async def test_a_task_nobody_knows_is_kept_with_its_reason(database: Database, d
 
 
 async def test_a_task_that_hangs_is_stopped_and_kept_with_its_reason(
-    database: Database, delivery_id: UUID, monkeypatch: pytest.MonkeyPatch
+    database: Database, delivery_id: UUID
 ) -> None:
     async def hang(session: AsyncSession, number: int) -> None:
         await note_effect(session, number)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(worker, "TASK_TIMEOUT_SECONDS", 0.1)
-    await deliverer(database, {NOTE_EFFECT: hang}).deliver(delivery_id, 0)
+    impatient = Deliverer(database, {NOTE_EFFECT: hang}, max_tries=3, lease_seconds=LONG, task_seconds=0.1)
+    await impatient.deliver(delivery_id, 0)
     assert await effects(database) == {}
     assert ((await load(database, delivery_id)).last_error or "").startswith("TimeoutError")
 

@@ -124,6 +124,7 @@ class Authentication:
                 )
                 request.state.user_name = found.name
                 request.state.preferences = found.preferences
+                request.state.export_notice = found.export_notice
                 request.state.must_change_password = found.must_change_password
                 request.state.must_add_second_factor = found.must_add_second_factor
                 request.state.has_second_factor = found.has_second_factor

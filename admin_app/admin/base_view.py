@@ -56,10 +56,15 @@ class Service(Protocol):
     """What a domain's service must be able to do to be shown here. It enforces every permission itself."""
 
     listing: ClassVar[Listing[Any]]
+    noun: ClassVar[str]
+    """What many rows are called: "products"."""
     kept: Sequence[Made]
     """What others changed since the version the last `update` was based on."""
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None: ...
+
+    def require_export(self) -> None:
+        """Raises Forbidden, or ProofRequired, for who may not export."""
 
     async def page(self, query: ListQuery) -> Page: ...
 
@@ -198,6 +203,10 @@ class ServiceView(ModelView):
         It decides which buttons are shown. What is done, the service decides.
         """
         raise NotImplementedError(f"{type(self).__name__}.allows")
+
+    def counted(self, number: int) -> str:
+        """ "1 product", "2,000 products"."""
+        return f"{number:,} {self.name.lower() if number == 1 else self.service.noun}"
 
     async def get_details(self, session: AsyncSession, actor: Actor, row_id: UUID) -> tuple[Any, list[Line]]:
         """The row, and lines to show about it beyond its columns."""

@@ -117,7 +117,7 @@ def choice(
 def typed_values(view: ServiceView, row: Any) -> dict[str, str]:
     """What the form shows of a row, as a browser would send it."""
     return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
+        name: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in view.form_values(row).items()
     }
 

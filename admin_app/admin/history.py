@@ -18,19 +18,21 @@ from admin_app.admin.base_view import ServiceView
 from admin_app.admin.diffs import FEW_STEPS, Piece, as_html, cut, shortened, word_diff
 from admin_app.admin.formatting import exact_time, money
 from admin_app.admin.pictures import Numbered, Picture, PictureChanges, as_words, pictures_of
-from admin_app.audit import ACTIONS, HIDDEN, Snapshot, fields_of, kind_of
+from admin_app.audit import (
+    ACTIONS,
+    AT_THE_DOOR,
+    HIDDEN,
+    IN_TITLE,
+    NOUNS,
+    SOURCES,
+    Snapshot,
+    fields_of,
+    kind_of,
+)
 from admin_app.database import Base
 from admin_app.domains.activity.service import ActivityService
 from admin_app.search import as_id
 
-SOURCES = {
-    Source.FORM: "Form",
-    Source.INLINE: "In the list",
-    Source.BULK: "Bulk operation",
-    Source.IMPORT: "Import",
-    Source.API: "API",
-    Source.SYSTEM: "System",
-}
 ICONS = {
     "created": "plus",
     "updated": "edit",
@@ -51,18 +53,6 @@ ICONS = {
     "recovery codes made": "key",
     "refused": "close",
 }
-AT_THE_DOOR = frozenset(
-    {
-        *("signed in", "sign-in failed", "signed out", "token created", "token revoked"),
-        *("link made", "link sent", "link used"),
-        *("second factor set up", "second factor removed", "recovery codes made"),
-    }
-)
-"""About an account, and no change of it: the title names whose it is if somebody else did it."""
-
-IN_TITLE = frozenset({"refused", "reverted"})
-"""Whose note belongs to what was done; of others it is all there is to tell."""
-
 MAX_SUMMARY = 120
 MAX_SHORT_TEXT = 30
 IN_BIN = "deleted_at"
@@ -223,7 +213,7 @@ class ToldEntry:
     def _subject(self) -> str:
         noun = self.entry.kind
         if self.entry.row_id is None:
-            return f"{noun}s"
+            return NOUNS.get(noun, f"{noun}s")
         return f"{noun} “{self.entry.row_label}”" if self.entry.row_label else f"{noun} {self.entry.row_id}"
 
 

@@ -15,6 +15,7 @@ from admin_app.admin import actions, conflicts, forms
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.flash import flash, short
 from admin_app.admin.highlight import Highlight
+from admin_app.admin.imports import may_import
 from admin_app.admin.listing import (
     address,
     columns_of,
@@ -56,6 +57,7 @@ class ListPages(Pages):
             "model_view": view,
             "filter_groups": list(filter_groups(view.filters(actor))),
             "may_create": view.allows(actor, "create"),
+            "may_import": may_import(self._database, actor, view.identity),
             "given": dict(given),
             "list_url": self._list_url(view),
             "order": listing.default_sort,

@@ -1,4 +1,4 @@
-"""The menu beside every page: the lists, and below each the views somebody saved of it."""
+"""The menu beside every page: the lists, below each the views somebody saved of it, and what one exported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ def menu(views: Sequence[ServiceView], base_url: str, request: Request) -> list[
     actor: Actor | None = getattr(request.state, "actor", None)
     if actor is None:
         return []
-    return [_link(view, base_url, request) for view in views if view.allows(actor, "list")]
+    lists = [_link(view, base_url, request) for view in views if view.allows(actor, "list")]
+    exports, path = f"{base_url}/exports", request.url.path
+    is_open = path == exports or path.startswith(f"{base_url}/export/")
+    return [*lists, MenuLink("Exports", exports, "download", path == exports, is_open)]
 
 
 def _link(view: ServiceView, base_url: str, request: Request) -> MenuLink:

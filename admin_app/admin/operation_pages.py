@@ -157,7 +157,8 @@ class OperationPages(Pages):
             "model_view": view,
             "operation": operation,
             "plan": plan,
-            "parameters": [] if plan.is_undo else _parameter_texts(plan),
+            "parameters": _parameter_texts(plan) if plan.action.is_listed and not plan.is_undo else [],
+            "import_url": self._import_url(plan),
             "state": state_text(operation),
             "progress": progress_of(operation),
             "outcome_text": outcome_text(operation),
@@ -173,6 +174,11 @@ class OperationPages(Pages):
             "may_retry": may_act and can_retry(operation) and undo is None,
             "may_undo": may_act and undo is None and await service.why_not_undo(plan) is None,
         }
+
+    def _import_url(self, plan: Plan) -> str | None:
+        """Of the import it carries out, whose page shows the lines of its file."""
+        import_id = None if plan.is_undo else plan.operation.parameters.get("import_id")
+        return import_id and f"{self.site.base_url}/import/details/{import_id}"
 
     def _url(self, operation_id: UUID, page: str = "details") -> str:
         return f"{self.site.base_url}/operation/{page}/{operation_id}"

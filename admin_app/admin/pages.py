@@ -158,6 +158,7 @@ def render(
             "actor": getattr(request.state, "actor", None),
             "user_name": getattr(request.state, "user_name", ""),
             "menu": site.menu(request),
+            "export_notice": getattr(request.state, "export_notice", None) if status < 400 else None,
             **context,
         }
     )

@@ -26,6 +26,8 @@ PURPOSES = {
     "edit": "change what opens this account, or what it may do",
     "delete": "delete an account",
     "operation_confirm": "change so much at once",
+    "export": "export accounts",
+    "import_confirm": "import accounts",
 }
 """What a proof is asked for, by the name of the route."""
 
@@ -94,9 +96,9 @@ class ProofPage(FormKeepingPages):
         return Asked(target, back, route.name if route else "", typed, is_again=not is_page and not typed)
 
     def _way_back(self, request: Request) -> str:
-        """Its own page, if it has one; else where it says that its button is, or where the browser was."""
+        """Where it says that its button is; else its own page, if it has one, or where the browser was."""
         told: str | None = getattr(request.state, "button_page", None)
-        pages = [request.url.path, told or "", self._referer(request)]
+        pages = [told or "", request.url.path, self._referer(request)]
         found = next((page for page in pages if self._route(page, "GET")), None)
         return self.site.door.local_target(found)
 

@@ -25,6 +25,7 @@ WISHES = {
     "delete": "to delete",
     "restore": "to restore",
     "bulk": "to change many",
+    "upload": "to import",
 }
 """What an endpoint is asked for, by its name."""
 

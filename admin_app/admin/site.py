@@ -18,10 +18,12 @@ from admin_app.admin.assets import Assets
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.bin_pages import BinPages
+from admin_app.admin.export_pages import ExportPages
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
 from admin_app.admin.history_pages import HistoryPages
 from admin_app.admin.image_pages import ImagePages
+from admin_app.admin.import_pages import ImportPages
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
 from admin_app.admin.operation_pages import OperationPages
@@ -84,8 +86,8 @@ class AppAdmin(Admin):
         self.environment.globals |= {"admin": self, "asset": assets.url, "media": self.media_url}
         lists, rows, deleted, history = ListPages(self), RowPages(self), BinPages(self), HistoryPages(self)
         operations, images, self._doors = OperationPages(self), ImagePages(self), SignInPages(self)
-        account, resets = AccountPages(self), ResetPages(self)
-        self._proof, factors = ProofPage(self), SecondFactorPages(self)
+        account, resets, exports = AccountPages(self), ResetPages(self), ExportPages(self)
+        self._proof, factors, imports = ProofPage(self), SecondFactorPages(self), ImportPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
@@ -116,6 +118,21 @@ class AppAdmin(Admin):
             Route("/operation/undo/{pk}", operations.undo, name="operation_undo", methods=post),
             Route("/activity/details/{pk}", history.entry, name="entry"),
             Route("/media/images/{picture}/{file}", images.media, name="media"),
+            Route("/exports", exports.list, name="exports"),
+            Route("/export/details/{pk}", exports.show, name="export_details"),
+            Route("/export/live/{pk}", exports.live, name="export_live"),
+            Route("/export/cancel/{pk}", exports.cancel, name="export_cancel", methods=post),
+            Route("/export/seen/{pk}", exports.seen, name="export_seen", methods=post),
+            Route("/export/file/{pk}", exports.file, name="export_file"),
+            Route("/import/details/{pk}", imports.show, name="import_details"),
+            Route("/import/live/{pk}", imports.live, name="import_live"),
+            Route("/import/match/{pk}", imports.match, name="import_match", methods=post),
+            Route("/import/reread/{pk}", imports.reread, name="import_reread", methods=post),
+            Route("/import/confirm/{pk}", imports.confirm, name="import_confirm", methods=post),
+            Route("/import/discard/{pk}", imports.discard, name="import_discard", methods=post),
+            Route("/import/refused/{pk}", imports.refused, name="import_refused"),
+            Route("/{identity}/import", imports.upload, name="import", methods=both),
+            Route("/{identity}/export", exports.export, name="export", methods=both),
             Route("/{identity}/list", lists.show, name="list"),
             Route("/{identity}/count", lists.count, name="count"),
             Route("/{identity}/facets", lists.facets, name="facets"),

@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin_app.api import problems
+from admin_app.api import exports, imports, problems
 from admin_app.api.answers import answer
 from admin_app.api.auth import Doors, doors_of
 from admin_app.api.docs_page import Asset, DocsPage
 from admin_app.api.documentation import document, with_cookie
 from admin_app.api.lists import Conditions
+from admin_app.api.operation_shapes import OperationConditions
 from admin_app.api.operations import routes_for
 from admin_app.api.routing import PlainRoute
 from admin_app.bulk.actions import ACTIONS
@@ -27,6 +28,7 @@ from admin_app.domains.activity import api as activity
 from admin_app.domains.products import api as products
 from admin_app.domains.products import image_api as images
 from admin_app.domains.users import api as users
+from admin_app.exports.exportable import EXPORTABLE
 from admin_app.failures import ErrorsMiddleware
 
 API_URL = "/api/v1"
@@ -42,12 +44,18 @@ async def read_document(request: Request) -> Response:
 
 
 ROUTERS = (products.router, about, images.router, users.router, activity.router)
-UPLOADS = images.UPLOADS
+UPLOADS, IMPORTS = images.UPLOADS, imports.UPLOADS
 SELECTIONS: Mapping[str, type[Conditions]] = {
     "product": products.ProductConditions,
     "user": users.UserConditions,
 }
 """What the rows of a bulk operation can be selected by."""
+EXPORTS: Mapping[str, type[Conditions]] = {
+    **SELECTIONS,
+    "operation": OperationConditions,
+    "activity": activity.ActivityConditions,
+}
+"""What the rows of an export can be selected by."""
 
 
 class Api(FastAPI):
@@ -83,12 +91,14 @@ def create_api(
     api = Api(openapi_url=None, redirect_slashes=False)
     docs = DocsPage(api.openapi, asset, site_url, settings.public_url)
     api.router.routes.append(PlainRoute("/docs", docs.show, include_in_schema=False))
-    for router in (*ROUTERS, routes_for(database.info[ACTIONS], SELECTIONS)):
+    exports_router = exports.routes_for(database.info[EXPORTABLE], EXPORTS)
+    for router in (*ROUTERS, routes_for(database.info[ACTIONS], SELECTIONS), imports.router, exports_router):
         # As they are, and not included: FastAPI would look through each of its routers first.
         api.router.routes.extend(router.routes)
     for route in api.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
     api.state.doors = Doors(database, settings)
+    api.state.database = database
     api.state.media_url = media_url
     return api

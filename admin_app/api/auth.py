@@ -119,17 +119,18 @@ class Doors:
         async with self._database.transaction() as session:
             yield session, (await self._find(session, request)).actor
 
-    async def change(self, request: Request, work: Work) -> Response:
+    async def change(self, request: Request, work: Work, digest: bytes | None = None) -> Response:
         """What `work` answers, committed with its change; sent again with its key, the same answer.
 
         Who calls is asked once more in the transaction: since `enter` the body may have taken its time.
+        `digest` is of a body that is too large to be kept.
         """
         key = idempotency_key(request)
         async with self._database.transaction() as session:
             actor = (await self._find(session, request)).actor
             if key is None:
                 return await work(session, actor)
-            known = await idempotency.claim(session, actor, key, await _hash(request, self._hash_key))
+            known = await idempotency.claim(session, actor, key, await _hash(request, self._hash_key, digest))
             if known is not None:
                 return Response(known.body, known.status, headers=dict(known.headers))
             response = await work(session, actor)
@@ -226,10 +227,10 @@ def _address(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
-async def _hash(request: Request, key: bytes) -> bytes:
+async def _hash(request: Request, key: bytes, digest: bytes | None) -> bytes:
     """Of what makes two requests the same. Keyed: nobody shall try passwords on what is left of a body."""
     found = hashlib.blake2b(key=key, digest_size=32)
     for part in (request.method, request.url.path, request.url.query, request.headers.get("if-match", "")):
         found.update(part.encode() + b"\0")
-    found.update(await request.body())
+    found.update(await request.body() if digest is None else digest)
     return found.digest()

@@ -86,20 +86,25 @@ def returns(
     return {status: {"description": HTTPStatus(status).phrase, "content": content, "headers": found}}
 
 
+def returns_text(media_type: str, about: str) -> dict[int | str, dict[str, Any]]:
+    """As `returns`, of a file."""
+    return {200: {"description": about, "content": {media_type: {"schema": {"type": "string"}}}}}
+
+
 def body(shape: type[BaseModel], *, is_patch: bool = False, file: str = "") -> dict[str, Any]:
     """What a route takes, or instead a form with one file. It reads that itself, when it knows who asks."""
     kinds = ["application/json", *(["application/merge-patch+json"] if is_patch else [])]
     content = {kind: _content(shape) for kind in kinds}
     if file:
-        properties = {file: {"type": "string", "format": "binary"}}
-        schema = {
-            "type": "object",
-            "properties": properties,
-            "required": [file],
-            "additionalProperties": False,
-        }
-        content[FORM] = {"schema": schema}
+        content[FORM] = {"schema": _form(file)}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def form(file: str, sample: str) -> dict[str, Any]:
+    """As `body`, only a form with one file; `sample` is what such a file may be called."""
+    return {
+        "requestBody": {"required": True, "content": {FORM: {"schema": _form(file), "x-file-name": sample}}}
+    }
 
 
 def one_of(shapes: Iterable[type[BaseModel]]) -> dict[str, Any]:
@@ -139,6 +144,15 @@ def with_cookie(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**found, "components": {**components, "securitySchemes": {**schemes, "session": session}}}
 
 
+def _form(file: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {file: {"type": "string", "format": "binary"}},
+        "required": [file],
+        "additionalProperties": False,
+    }
+
+
 def _complete(method: str, operation: dict[str, Any]) -> None:
     """With what follows from its method, path, query, body and tag."""
     parameters = operation.setdefault("parameters", [])
@@ -158,9 +172,10 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
         parameters.append(IDEMPOTENCY_KEY)
     if "requestBody" in operation:
         statuses.update(OF_BODIES)
-    if has_tag or method in {"patch", "delete"}:
-        statuses.add(412)
+    if has_tag or method in {"patch", "put", "delete"}:
         parameters.append(IF_MATCH)
+    if IF_MATCH in parameters:
+        statuses.add(412)
     if has_tag:
         parameters.append(IF_NONE_MATCH)
         answers["304"] = {

@@ -5,12 +5,14 @@ from typing import Any
 _PRODUCT_ID, _OTHER_ID = "019a8f2e-6c1d-7d3a-9b52-0f6a7c1e4b21", "019a8f2e-6c1d-7d3a-9b52-0f6a7c1e4b22"
 _USER_ID, _IMAGE_ID = "019a8e11-02aa-7f10-8c3e-5d1f2a9b7c44", "019a8f30-1b7e-7a02-b1c5-9e8d7f6a5b43"
 _OPERATION_ID, _REQUEST_ID = "019a8f41-77c0-7b1e-a2d4-3c5b6a798081", "5f0c7a3e-2b1d-4e6f-8a90-1c2d3e4f5a6b"
+_IMPORT_ID = "019a8f52-10aa-7c3e-b6f1-8d7e6c5b4a39"
 _FINGERPRINT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _AT = "2026-05-04T09:30:00Z"
 
 _FILE = {"url": f"/admin/media/images/{_IMAGE_ID}/0a1b.webp", "format": "webp", "width": 400, "height": 300}
 _PRODUCT = {
     "id": _PRODUCT_ID,
+    "external_id": "CLK-7",
     "name": "Walnut clock",
     "description": "Ticks quietly.",
     "price": "49.90",
@@ -68,6 +70,38 @@ _SUMMARY = {
     "created_at": _AT,
     "finished_at": _AT,
 }
+_IMPORT = {
+    "id": _IMPORT_ID,
+    "number": 3,
+    "kind": "product",
+    "name": "products.csv",
+    "size_bytes": 81_920,
+    "state": "checked",
+    "rows": 1_200,
+    "refused": 2,
+    "operation_id": None,
+    "created_at": _AT,
+}
+_EXPORT_ID = "019a8f44-0b21-7c5e-9d3a-7e8f90a1b2c3"
+_EXPORT = {
+    "id": _EXPORT_ID,
+    "kind": "product",
+    "format": "csv",
+    "selection": "All with search “clock”",
+    "columns": ["name", "price", "is_active"],
+    "state": "finished",
+    "is_cancelling": False,
+    "expected": 120,
+    "rows": 120,
+    "size_bytes": 4_913,
+    "error": None,
+    "created_at": _AT,
+    "started_at": _AT,
+    "finished_at": _AT,
+    "open_until": _AT,
+    "file": f"/api/v1/exports/{_EXPORT_ID}/file",
+}
+_NO_PRICE = "price: Enter a number such as 12.50."
 _NOT_YOURS = {"outcome": "skipped", "reason": "not yours", "number": 2}
 _SAMPLE = {"id": _PRODUCT_ID, "title": "Walnut clock", "values": {"Price": ["49.90", "52.40"]}}
 _PREVIEW = {
@@ -147,6 +181,9 @@ EXAMPLES: dict[str, Any] = {
         "finished_at": None,
         "preview": _PREVIEW,
     },
+    "NewExport": {"kind": "product", "format": "csv", "where": {"search": "clock"}, "sort": "-price"},
+    "ExportRead": _EXPORT,
+    "ExportList": {"items": [_EXPORT]},
     "OperationPage": _page({**_SUMMARY, "is_undone": False}),
     "ItemPage": {
         "items": [
@@ -154,6 +191,63 @@ EXAMPLES: dict[str, Any] = {
         ],
         "next": None,
     },
+    "KindList": {
+        "items": [
+            {
+                "kind": "product",
+                "fields": [{"name": "name", "label": "Name", "hint": "", "is_required": True}],
+                "keys": ["id", "external_id"],
+            }
+        ]
+    },
+    "ImportRead": {
+        **_IMPORT,
+        "format": "csv",
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "columns": [
+            {"name": "SKU", "sample": ["CLOCK-1", "CLOCK-2"], "field": "external_id"},
+            {"name": "Title", "sample": ["Walnut clock", "Oak clock"], "field": "name"},
+            {"name": "Price", "sample": ["49.90", "39.90"], "field": "price"},
+        ],
+        "key": "external_id",
+        "actor_id": _USER_ID,
+        "actor_label": "nora@example.com",
+        "checked_bytes": 81_920,
+        "to_create": 1_180,
+        "to_update": 12,
+        "unchanged": 6,
+        "reasons": [{"reason": _NO_PRICE, "number": 2}],
+        "error": None,
+        "checked_at": _AT,
+    },
+    "ImportList": {"items": [_IMPORT]},
+    "RowPage": {
+        "items": [
+            {
+                "line": 17,
+                "verdict": "update",
+                "row_id": _PRODUCT_ID,
+                "label": "Walnut clock",
+                "changes": {"price": ["45.00", "49.90"]},
+                "reason": "",
+            },
+            {
+                "line": 42,
+                "verdict": "refused",
+                "row_id": None,
+                "label": "Oak clock",
+                "changes": {},
+                "reason": _NO_PRICE,
+            },
+        ],
+        "next": None,
+    },
+    "ColumnMatching": {
+        "matching": {"SKU": "external_id", "Title": "name", "Price": "price"},
+        "key": "external_id",
+    },
+    "FileLayout": {"encoding": "cp1252", "delimiter": ";"},
     "Confirmation": {"fingerprint": _FINGERPRINT, "changing": 118},
     "NewProductActivate": _new("product", "activate"),
     "NewProductDeactivate": _new("product", "deactivate"),

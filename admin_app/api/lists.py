@@ -48,6 +48,11 @@ class Conditions(BaseModel):
         words = {True: "yes", False: "no"}
         return {name: words[value] if isinstance(value, bool) else value for name, value in given.items()}
 
+    def words(self) -> str:
+        """For people."""
+        told = ", ".join(f"{name.replace('_', ' ')} “{text}”" for name, text in self.texts().items())
+        return f"All with {told}" if told else "All"
+
 
 class PageQuery(Conditions):
     """With where a page begins, and how long it is. `sort` begins with a minus for the opposite direction."""

@@ -79,7 +79,7 @@ class OperationRead(msgspec.Struct):
     parameters: dict[str, Any]
     undoes: UUID | None
     undone_by: UUID | None
-    actor_id: UUID
+    actor_id: UUID | None
     actor_label: str
     state: str
     is_cancelling: bool
@@ -104,7 +104,7 @@ class OperationSummary(msgspec.Struct):
     label: str
     selection: str
     undoes: UUID | None
-    actor_id: UUID
+    actor_id: UUID | None
     actor_label: str
     state: str
     is_cancelling: bool
@@ -178,9 +178,7 @@ class Confirmation(BaseModel):
     _no_null = reject_null()
 
 
-class OperationQuery(PageQuery):
-    """Conditions and place of a list of operations; every condition must hold."""
-
+class OperationConditions(Conditions):
     search: Words = ""
     state: Literal["", "active", "finished", "cancelled", "broken"] = ""
     outcome: Literal["", "changed", "skipped", "failed"] = ""
@@ -188,6 +186,11 @@ class OperationQuery(PageQuery):
     created: Period = ""
     created_from: Day = ""
     created_to: Day = ""
+
+
+class OperationQuery(OperationConditions, PageQuery):
+    """Conditions and place of a list of operations; every condition must hold."""
+
     sort: sort_by([*OperationService.listing.sorts]) = "-created_at"  # type: ignore[valid-type]
 
 

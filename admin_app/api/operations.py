@@ -59,6 +59,7 @@ def routes_for(actions: Actions, where: Where) -> APIRouter:
         (kind, name): shape_of(action, where[kind])
         for kind, table in actions.items()
         for name, action in table.items()
+        if action.is_listed
     }
     router = APIRouter(prefix="/operations", tags=["operations"], route_class=PlainRoute)
 
@@ -70,7 +71,7 @@ def routes_for(actions: Actions, where: Where) -> APIRouter:
                 action_of(action)
                 for table in actions.values()
                 for action in table.values()
-                if action.may_run(actor)
+                if action.is_listed and action.may_run(actor)
             ]
         return answer(ActionList(found))
 
@@ -267,15 +268,13 @@ def _parameters(shape: Shape, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _selected(action: BulkAction[Any], where: Conditions) -> tuple[str, str]:
     """The query of the list, as it is meant now, and in words."""
-    texts = where.texts()
     listing = action.service.listing
     try:
-        asked = listing.fixed(listing.parse(list(texts.items())))
+        asked = listing.fixed(listing.parse(list(where.texts().items())))
     except BadQuery as error:
         raise InvalidBody([Fault(error.message, pointer_to("where", error.parameter))]) from None
     conditions = {"search": asked.search, **asked.filters} if asked.search else asked.filters
-    words = ", ".join(f"{name.replace('_', ' ')} “{text}”" for name, text in texts.items())
-    return urlencode(conditions), f"All with {words}" if words else "All"
+    return urlencode(conditions), where.words()
 
 
 async def _preview(service: OperationService, plan: Plan) -> Preview:

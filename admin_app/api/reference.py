@@ -99,7 +99,7 @@ def _operation(document: Document, method: str, path: str, operation: Document) 
         members=list(_members(document, content)),
         examples=examples,
         answers=[_answer(status, answer) for status, answer in sorted(operation["responses"].items())],
-        call=_call(method, path, examples[0].text if examples else "", "multipart/form-data" in content),
+        call=_call(method, path, operation, examples[0].text if examples else ""),
     )
 
 
@@ -142,17 +142,24 @@ def shown(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _call(method: str, path: str, body: str, takes_file: bool) -> str:
+def _call(method: str, path: str, operation: Document, body: str) -> str:
+    form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
     words = ["curl"]
     if method != "get":
         words.append(f"-X {method.upper()}")
     words.append('-H "Authorization: Bearer $TOKEN"')
-    if takes_file:
-        words.append("-F file=@clock.jpg")
+    if form is not None:
+        words.append(f"-F file=@{form.get('x-file-name', 'clock.jpg')}")
     elif body:
         compact = json.dumps(json.loads(body), ensure_ascii=False).replace("'", "'\\''")
         words += ["-H 'Content-Type: application/json'", f"-d '{compact}'"]
     address = re.sub(r"\{(\w+)\}", lambda found: f"${found[1].upper()}", path)
+    query = "&".join(
+        f"{item['name']}={item['schema'].get('enum', ['…'])[0]}"
+        for item in operation.get("parameters", [])
+        if item["in"] == "query" and item.get("required")
+    )
+    address += f"?{query}" if query else ""
     return " \\\n  ".join([" ".join(words[:2]), *words[2:], f'"$API{address}"'])
 
 

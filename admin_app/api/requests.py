@@ -1,6 +1,14 @@
-"""What requests bring along: JSON of a shape, and a key against doing a thing twice."""
+"""What requests bring along: JSON of a shape, a file, and a key against doing a thing twice."""
 
+import asyncio
 import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +31,15 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 class BadRequest(AppError):
     status = 400
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """`digest` is of its name and content."""
+
+    path: Path
+    name: str
+    digest: bytes
 
 
 class UnsupportedMediaType(AppError):
@@ -55,6 +72,31 @@ async def read_file(request: Request, name: str) -> UploadFile:
     """The file of a form that has nothing else. Raises as `read_json`, and HTTPException 400."""
     _require_plain(request)
     await request.body()  # which is kept for whoever tells by it whether this was sent before
+    return await _file_of_form(request, name)
+
+
+@asynccontextmanager
+async def saved_file(request: Request, name: str) -> AsyncIterator[SavedFile]:
+    """As `read_file`, a file of any size: it is on the disk until the block ends, and never in memory."""
+    _require_plain(request)
+    if not is_form(request):
+        raise UnsupportedMediaType(f"Send a form with the file as “{name}”, as {FORM}.")
+    given = await _file_of_form(request, name)
+    with NamedTemporaryFile(prefix="admin-app-") as file:
+
+        def save() -> bytes:
+            shutil.copyfileobj(given.file, file)
+            file.seek(0)
+            content = file_digest(file, lambda: blake2b(digest_size=32))
+            content.update(f"\0{given.filename}".encode(errors="surrogatepass"))
+            return content.digest()
+
+        digest = await asyncio.to_thread(save)
+        await given.close()
+        yield SavedFile(Path(file.name), given.filename or "", digest)
+
+
+async def _file_of_form(request: Request, name: str) -> UploadFile:
     try:
         form = await request.form(max_files=1, max_fields=1, max_part_size=MAX_FIELD_BYTES)
         given = form.get(name)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, case, literal
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from admin_app.actor import Actor
+from admin_app.actor import Actor, Source
 from admin_app.audit import UPDATED, kind_of
 from admin_app.bulk.changes import Change
 from admin_app.database import Base
@@ -65,8 +65,15 @@ class BulkAction(Generic[Parameters]):
     """To change more rows than this, whoever confirms must have shown lately who they are."""
     undo_hint: ClassVar[str] = ""
     """What to know of taking it back, beyond that it can be, in a sentence."""
+    taken_back: ClassVar[str] = ""
+    """What becomes of rows when it is taken back or done again, beyond their values, in a sentence."""
     undo_word: ClassVar[str] = UPDATED
     """What the history calls it when the action is taken back."""
+    source: ClassVar[Source] = Source.BULK
+    is_listed: ClassVar[bool] = True
+    """Whether it begins with a selection. Others bring their own `rows`, to be changed as they were then."""
+    takes_back_made: ClassVar["BulkAction[NoParameters] | None"] = None
+    """Of an action that makes rows: what is done to these when it is taken back."""
 
     @property
     def kind(self) -> str:
@@ -80,6 +87,16 @@ class BulkAction(Generic[Parameters]):
 
     def change(self, parameters: Parameters) -> Change:
         raise NotImplementedError(f"{type(self).__name__}.change")
+
+    def rows(self, parameters: Parameters) -> Select[Any]:
+        """Of an action that is not listed, in columns `row_id` and `version`: 0 of one to be made."""
+        raise NotImplementedError(f"{type(self).__name__}.rows")
+
+    async def apply(
+        self, session: AsyncSession, actor: Actor, rows: Mapping[UUID, int], parameters: Parameters
+    ) -> dict[UUID, str | None]:
+        """Do it to the rows that are at these versions: id -> why not, or None."""
+        return await self.service(session, actor).change_many(rows, self.change(parameters))
 
     async def check(self, session: AsyncSession, actor: Actor, parameters: Parameters) -> None:
         """Look what the parameters name up. Raises InvalidInput, whose fields are theirs."""

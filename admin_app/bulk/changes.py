@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    FromClause,
     Integer,
     Numeric,
     SQLColumnExpression,
@@ -62,6 +63,12 @@ class Change:
     guards: Sequence[Refusal] = ()
     word: str = UPDATED
     """What the history calls it."""
+    is_strict: bool = False
+    """Whatever others changed meanwhile, the row is left alone."""
+    beside: FromClause | None = None
+    """What the values are read from: it has a line for each row, found by its column `row_id`."""
+    note: ColumnElement[str] | None = None
+    """What the history adds, in terms of `beside`."""
 
     def reason(
         self, model: type[Base], version: ColumnElement[int] | None = None, *, is_brief: bool = False
@@ -88,7 +95,7 @@ class Change:
 
     def _is_changed(self, model: Any, version: ColumnElement[int]) -> ColumnElement[bool]:
         """Whether any version since is about the same, or not on record."""
-        if self.word != UPDATED:
+        if self.is_strict or self.word != UPDATED:
             differs: ColumnElement[bool] = model.version != version
             return differs
         others = (
@@ -118,22 +125,25 @@ async def change_rows(
         return {}
     table: Any = model.__table__
     if change.values:
-        lock = select(table.c.id).where(table.c.id == func.any(_array("ids", ids, Uuid())))
+        lock = select(table.c.id).where(table.c.id == func.any(array_of("ids", ids, Uuid())))
         await session.execute(lock.order_by(table.c.id).with_for_update(key_share=True))
-    versions = _array("versions", [rows[row_id] for row_id in ids], Integer())
+    versions = array_of("versions", [rows[row_id] for row_id in ids], Integer())
     wanted = (
-        func.unnest(_array("ids", ids, Uuid()), versions)
+        func.unnest(array_of("ids", ids, Uuid()), versions)
         .table_valued("row_id", "version")
         .render_derived("wanted")
     )
+    found = wanted.join(table, table.c.id == wanted.c.row_id)
+    if change.beside is not None:
+        found = found.join(change.beside, change.beside.c.row_id == wanted.c.row_id)
     judged = (
         select(
             table.c.id,
             change.reason(model, wanted.c.version).label("reason"),
+            note_of(change).label("note"),
             *(value.label(f"new_{name}") for name, value in change.values.items()),
         )
-        .select_from(wanted)
-        .join(model, table.c.id == wanted.c.row_id)
+        .select_from(found)
         .cte("judged")
     )
     statement = select(judged.c.id, judged.c.reason)
@@ -149,14 +159,20 @@ async def change_rows(
                 table.c.version,
                 label_of(model).label("label"),
                 _differences(model, change.values).label("changes"),
+                judged.c.note,
             )
             .cte("changed")
         )
-        statement = statement.add_cte(_history(actor, kind_of(model), change.word, changed))
+        statement = statement.add_cte(history(actor, kind_of(model), change.word, changed))
     return {row.id: row.reason for row in await session.execute(statement)}
 
 
-def _history(actor: Actor, kind: str, word: str, changed: Any) -> Any:
+def note_of(change: Change) -> ColumnElement[Any]:
+    return literal(None, Text()) if change.note is None else change.note
+
+
+def history(actor: Actor, kind: str, word: str, changed: Any) -> Any:
+    """The entries of the rows in `changed`, as a part of the statement that changes them."""
     values: dict[str, ColumnElement[Any]] = {
         "actor_id": literal(actor.id, Uuid()),
         "actor_label": literal(actor.label),
@@ -169,6 +185,7 @@ def _history(actor: Actor, kind: str, word: str, changed: Any) -> Any:
         "row_id": changed.c.id,
         "row_label": changed.c.label,
         "version": changed.c.version,
+        "note": changed.c.note,
         "changes": changed.c.changes,
     }
     return insert(AuditEntry).from_select(list(values), select(*values.values())).cte("history")
@@ -180,17 +197,17 @@ def _differences(model: type[Base], names: Mapping[str, Any]) -> ColumnElement[A
     for name in names:
         column = model.__table__.c[name]
         old, new = (literal_column(f"{side}.{column.name}", column.type) for side in ("old", "new"))
-        shown = [func.to_jsonb(_json(side, column.type)) for side in (old, new)]
-        if column.info.get("secret"):
-            shown = [func.to_jsonb(literal(HIDDEN, Text()))] * 2
+        shown = [recorded(column, side) for side in (old, new)]
         pairs += [name, case((old.is_distinct_from(new), func.jsonb_build_array(*shown)))]
     return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs))
 
 
-def _json(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
-    """Decimals are texts in the history."""
-    return cast(value, Text()) if isinstance(kind, Numeric) else value
+def recorded(column: Any, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A value of this column as `audit.diff` writes it down: decimals are texts."""
+    if column.info.get("secret"):
+        return func.to_jsonb(literal(HIDDEN, Text()))
+    return func.to_jsonb(cast(value, Text()) if isinstance(column.type, Numeric) else value)
 
 
-def _array(name: str, values: Sequence[Any], kind: Any) -> ColumnElement[Any]:
+def array_of(name: str, values: Sequence[Any], kind: Any) -> ColumnElement[Any]:
     return bindparam(name, list(values), ARRAY(kind))

@@ -43,7 +43,12 @@ async def freeze(session: AsyncSession, plan: Plan, actor: Actor) -> None:
     it was confirmed count as made before.
     """
     operation = plan.operation
-    found = _of_undone(plan) if plan.is_undo else await _of_selection(session, plan, actor)
+    if plan.is_undo:
+        found = _of_undone(plan)
+    elif plan.action.is_listed:
+        found = await _of_selection(session, plan, actor)
+    else:
+        found = _of_action(plan)
     await session.execute(insert(ITEMS).from_select(COLUMNS, found))
     await _tally(session, operation)
     operation.state = State.RUNNING
@@ -61,6 +66,13 @@ def _of_undone(plan: Plan) -> Select[Any]:
     )
     done = (ITEMS.c.operation_id == plan.undone.id, ITEMS.c.outcome == Outcome.DONE)
     return select(*columns).where(*done).order_by(ITEMS.c.row_id)
+
+
+def _of_action(plan: Plan) -> Select[Any]:
+    """Those it brings, in the versions it knows."""
+    rows = plan.action.rows(plan.parameters()).subquery()
+    columns = (literal(plan.operation.id), rows.c.row_id, rows.c.version, _plain(Outcome.OPEN))
+    return select(*columns, literal(None, Text())).order_by(rows.c.row_id)
 
 
 async def _of_selection(session: AsyncSession, plan: Plan, actor: Actor) -> Select[Any]:
@@ -93,11 +105,11 @@ async def _of_selection(session: AsyncSession, plan: Plan, actor: Actor) -> Sele
 
 
 async def reopen(session: AsyncSession, plan: Plan) -> None:
-    """Failed rows are open again, in the versions they have now; to be taken back, in those they had."""
+    """Failed rows are open again, in the versions they have now; if versions count, in those they had."""
     operation, table = plan.operation, plan.action.model.__table__
     failed = update(ITEMS).where(ITEMS.c.operation_id == operation.id, ITEMS.c.outcome == Outcome.FAILED)
     version = select(table.c.version).where(table.c.id == ITEMS.c.row_id).scalar_subquery()
-    values = {} if plan.is_undo else {"version": func.coalesce(version, ITEMS.c.version)}
+    values = {} if plan.is_of_versions else {"version": func.coalesce(version, ITEMS.c.version)}
     await session.execute(failed.values(outcome=Outcome.OPEN, reason=None, **values))
     await _tally(session, operation)
     operation.cursor = None
@@ -140,13 +152,13 @@ async def next_rows(session: AsyncSession, operation: BulkOperation, limit: int)
     return {row.row_id: row.version for row in await session.execute(statement)}
 
 
-def outcomes(reasons: Mapping[UUID, str | None], *, is_undo: bool) -> dict[UUID, tuple[Outcome, str | None]]:
-    """Only what may succeed when tried again has failed; to undo what changed since would overwrite it."""
+def outcomes(plan: Plan, reasons: Mapping[UUID, str | None]) -> dict[UUID, tuple[Outcome, str | None]]:
+    """Only what may succeed when tried again has failed."""
 
     def outcome(reason: str | None) -> Outcome:
         if reason is None:
             return Outcome.DONE
-        if reason == NO_LONGER or (reason == CHANGED_MEANWHILE and not is_undo):
+        if reason == NO_LONGER or (reason == CHANGED_MEANWHILE and not plan.is_of_versions):
             return Outcome.FAILED
         return Outcome.SKIPPED
 

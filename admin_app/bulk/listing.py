@@ -70,6 +70,9 @@ LISTING = Listing(
 
 _Undo = aliased(BulkOperation)
 
+IS_UNDONE = exists().where(_Undo.undoes == BulkOperation.id, _Undo.done > 0)
+"""Whether another operation has taken it back."""
+
 ROWS: Rows = select(
     *BulkOperation.__table__.c[
         "id",
@@ -89,8 +92,7 @@ ROWS: Rows = select(
         "skipped",
         "failed",
     ],
-    # Whether another operation has taken it back.
-    exists().where(_Undo.undoes == BulkOperation.id, _Undo.done > 0).label("is_undone"),
+    IS_UNDONE.label("is_undone"),
 )
 
 

@@ -11,9 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
-    SmallInteger,
     Text,
-    TypeDecorator,
     Uuid,
     func,
     text,
@@ -21,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from admin_app.database import Base, Identified, text_enum
+from admin_app.database import Base, Identified, IntEnumType, text_enum
 
 UNDO = "undo"
 """The action of an operation that takes another one back."""
@@ -58,17 +56,6 @@ class Outcome(IntEnum):
     """May succeed when tried again."""
 
 
-class _OutcomeType(TypeDecorator[Outcome]):
-    impl = SmallInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: int | None, dialect: Any) -> Outcome | None:
-        return None if value is None else Outcome(value)
-
-
 class BulkOperation(Identified, Base):
     """The selection is `row_ids`, or what the list's `query` finds, or what the operation `undoes` changed.
 
@@ -100,7 +87,8 @@ class BulkOperation(Identified, Base):
     selection: Mapped[str] = mapped_column(Text)
     """In words."""
 
-    actor_id: Mapped[UUID]
+    actor_id: Mapped[UUID | None]
+    """None is the installation itself: its command line."""
     actor_label: Mapped[str]
     address: Mapped[str | None]
     request_id: Mapped[UUID]
@@ -157,5 +145,5 @@ class BulkItem(Base):
     operation_id: Mapped[UUID] = mapped_column(primary_key=True)
     row_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int]
-    outcome: Mapped[Outcome] = mapped_column(_OutcomeType)
+    outcome: Mapped[Outcome] = mapped_column(IntEnumType(Outcome))
     reason: Mapped[str | None] = mapped_column(Text)

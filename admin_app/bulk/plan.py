@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Uuid, case, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app.actor import Actor
+from admin_app.actor import Actor, Source
 from admin_app.audit import AuditEntry, label_of
-from admin_app.bulk.actions import ACTIONS, Actions, BulkAction, Selected
+from admin_app.bulk.actions import ACTIONS, Actions, BulkAction, NoParameters, Selected
 from admin_app.bulk.changes import GONE, Change
 from admin_app.bulk.models import UNDO, BulkItem, BulkOperation, Outcome
 from admin_app.errors import AppError, InvalidInput, NotFound
@@ -24,6 +24,9 @@ SAMPLES = 5
 STRICT_LIMIT = 10_000
 """Of so many rows, a confirmation is for the very versions that were shown; of more, for the very rows and
 what becomes of each: somewhere in a million, somebody is always at work."""
+
+
+Compared = Mapping[str, tuple[ColumnElement[Any], ColumnElement[Any]]]
 
 
 class UnknownAction(AppError):
@@ -63,6 +66,8 @@ class _Judged:
     rows: Selected
     change: Change
     reason: ColumnElement[str | None]
+    is_made: ColumnElement[bool] | None = None
+    """Of rows of which some were made by what is taken back: whether this one was."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,26 @@ class Plan:
     operation: BulkOperation
     action: BulkAction[Any]
     undone: BulkOperation | None = None
-    is_forward: bool = True
-    """False when it takes back, True again when it takes back a taking back."""
+    generation: int = 0
+    """1 when it takes back, 2 when it takes back a taking back."""
 
     @property
     def is_undo(self) -> bool:
         return self.undone is not None
+
+    @property
+    def is_forward(self) -> bool:
+        """False when it takes back, True again when it takes back a taking back."""
+        return self.generation % 2 == 0
+
+    @property
+    def source(self) -> Source:
+        return Source.BULK if self.is_undo else self.action.source
+
+    @property
+    def is_of_versions(self) -> bool:
+        """Whether rows that changed since are left for good: to try again would overwrite that."""
+        return self.is_undo or not self.action.is_listed
 
     @property
     def undo_label(self) -> str:
@@ -85,12 +104,30 @@ class Plan:
         return f"{'Undo' if self.is_forward else 'Redo'}: {self.action.label}"
 
     def change(self, parameters: BaseModel) -> Change:
-        """Without the service's guards."""
-        change = self.action.change(parameters)
-        if self.undone is None:
-            return change
-        values = {name: self._before(name, self.undone.id) for name in change.values}
-        return Change(values, word=change.word if self.is_forward else self.action.undo_word)
+        """Without the service's guards; not of rows that the action made."""
+        return self._after_undoing(self.action, self.action.change(parameters), self.generation)
+
+    def change_of_made(self) -> Change | None:
+        """What becomes of rows that the action made, when it is taken back; their version is `generation`."""
+        action = self.action.takes_back_made
+        if action is None or not self.is_undo:
+            return None
+        return self._after_undoing(action, action.change(NoParameters()), self.generation - 1)
+
+    async def apply(
+        self, session: AsyncSession, actor: Actor, rows: Mapping[UUID, int], parameters: BaseModel
+    ) -> dict[UUID, str | None]:
+        """Do it to the rows that are at these versions: id -> why not, or None."""
+        if not self.is_undo:
+            return await self.action.apply(session, actor, rows, parameters)
+        change_many = self.action.service(session, actor).change_many
+        of_made = self.change_of_made()
+        if of_made is None:
+            return await change_many(rows, self.change(parameters))
+        made = {row_id: version for row_id, version in rows.items() if version == self.generation}
+        others = {row_id: version for row_id, version in rows.items() if row_id not in made}
+        reasons = await change_many(made, of_made) if made else {}
+        return reasons | (await change_many(others, self.change(parameters)) if others else {})
 
     def parameters(self, given: Mapping[str, Any] | None = None) -> BaseModel:
         """Those of the operation, or the `given` ones; raises InvalidInput, whose fields are theirs."""
@@ -131,6 +168,8 @@ class Plan:
             model.id, maintain_column_froms=True
         )
         compared = self.action.compared(judged.change)
+        if judged.is_made is not None:
+            compared = _as_one_column(compared, self._compared_of_made(), judged.is_made)
         pairs = [
             value.label(f"value_{index}") for index, value in enumerate(sum(compared.values(), start=()))
         ]
@@ -149,10 +188,16 @@ class Plan:
 
     async def _judge(self, session: AsyncSession, actor: Actor, parameters: BaseModel) -> _Judged:
         rows = await self.selected(session, actor)
-        change = self.action.service(session, actor).guarded(self.change(parameters))
+        service = self.action.service(session, actor)
+        change = service.guarded(self.change(parameters))
         version = rows.selected_columns["version"] if self.undone is not None else None
         reason = change.reason(self.action.model, version, is_brief=self._is_brief)
-        return _Judged(rows, change, reason)
+        of_made = self.change_of_made()
+        if of_made is None or version is None:
+            return _Judged(rows, change, reason)
+        is_made = version == self.generation
+        why = service.guarded(of_made).reason(self.action.model, version, is_brief=self._is_brief)
+        return _Judged(rows, change, case((is_made, why), else_=reason), is_made)
 
     async def _count(self, session: AsyncSession, judged: _Judged, parameters: BaseModel) -> Counts:
         model: Any = self.action.model
@@ -192,6 +237,18 @@ class Plan:
         """To undo, each row's values are looked up in the history: too much of very many, to be shown."""
         return self.undone is not None and self.undone.done > STRICT_LIMIT
 
+    def _after_undoing(self, action: BulkAction[Any], change: Change, times: int) -> Change:
+        if self.undone is None or not times:
+            return change
+        values = {name: self._before(name, self.undone.id) for name in change.values}
+        return Change(values, word=action.undo_word if times % 2 else change.word)
+
+    def _compared_of_made(self) -> Compared:
+        action, change = self.action.takes_back_made, self.change_of_made()
+        assert action is not None
+        assert change is not None
+        return action.compared(change)
+
     def _before(self, name: str, operation_id: UUID) -> Any:
         """What the history says a column held before that operation; of one row, as a look-up."""
         model: Any = self.action.model
@@ -219,7 +276,7 @@ async def plan_of(session: AsyncSession, operation: BulkOperation) -> Plan:
     if undone is None:
         raise NotFound("The operation to undo is not on record any more.")
     other = await plan_of(session, undone)
-    return Plan(operation, other.action, undone, not other.is_forward)
+    return Plan(operation, other.action, undone, other.generation + 1)
 
 
 def find_action(session: AsyncSession, kind: str, name: str) -> BulkAction[Any]:
@@ -228,6 +285,12 @@ def find_action(session: AsyncSession, kind: str, name: str) -> BulkAction[Any]:
     if found is None:
         raise UnknownAction
     return found
+
+
+def _as_one_column(compared: Compared, of_made: Compared, is_made: ColumnElement[bool]) -> Compared:
+    """Of two actions that show one thing each."""
+    [(label, (before, after))], [(old, new)] = compared.items(), of_made.values()
+    return {label: (case((is_made, old), else_=before), case((is_made, new), else_=after))}
 
 
 def _read_parameters(action: BulkAction[Any], given: Mapping[str, Any]) -> BaseModel:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
-from admin_app.actor import Actor, Role, Source
+from admin_app.actor import Actor, Role
 from admin_app.bulk import items
 from admin_app.bulk.changes import GONE
 from admin_app.bulk.models import ACTIVE, BulkOperation, Outcome, State
@@ -94,16 +94,17 @@ class BulkRunner:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), timeout=pause or 0.001)
 
-    async def step(self) -> bool:
-        """One step of the operation that has waited longest; False when there is nothing to do.
+    async def step(self, operation_id: UUID | None = None) -> bool:
+        """One step of this operation, or of the one that has waited longest.
 
+        False when there is nothing to do, or somebody else does it.
         Rows that cannot be changed do not stop the others: a chunk that fails is halved until the row is
         found. An error that says nothing about the rows is raised, and nothing has happened.
         """
         place = None
         try:
             async with self._database.transaction() as session:
-                operation = await _claim(session)
+                operation = await _claim(session, operation_id)
                 if operation is None:
                     return False
                 place = _place_of(operation)
@@ -137,7 +138,7 @@ class BulkRunner:
             return
         match operation.state:
             case State.WAITING:
-                await items.freeze(session, plan, await self._actor(session, operation))
+                await items.freeze(session, plan, await self._actor(session, plan))
                 operation.started_at = now
             case State.RETRYING:
                 await items.reopen(session, plan)
@@ -149,15 +150,14 @@ class BulkRunner:
         limit = self._limits.get(operation.id, self._chunk)
         rows = await items.next_rows(session, operation, limit)
         reasons: dict[UUID, str | None] = dict.fromkeys(rows, GONE)
-        actor = await self._actor(session, operation)
+        actor = await self._actor(session, plan)
         try:
             if not plan.action.may_run(actor):
                 raise Forbidden
-            service = plan.action.service(session, actor)
-            reasons |= await service.change_many(rows, plan.change(parameters))
+            reasons |= await plan.apply(session, actor, rows, parameters)
         except Forbidden:
             reasons = dict.fromkeys(rows, items.NO_LONGER)
-        await items.conclude(session, operation, items.outcomes(reasons, is_undo=plan.is_undo))
+        await items.conclude(session, operation, items.outcomes(plan, reasons))
         if len(rows) < limit:
             self._end(operation, State.FINISHED, now)
 
@@ -188,14 +188,17 @@ class BulkRunner:
             elif number == MAX_FAILED_IN_A_ROW:
                 self._give_up(operation, f"{number:,} rows in a row failed.", now)
 
-    async def _actor(self, session: AsyncSession, operation: BulkOperation) -> Actor:
+    async def _actor(self, session: AsyncSession, plan: Plan) -> Actor:
         """Who confirmed it, in the role they have by now."""
-        role = await self._find_role(session, operation.actor_id)
+        operation = plan.operation
+        role: Role | None = Actor.system().role
+        if operation.actor_id is not None:
+            role = await self._find_role(session, operation.actor_id)
         return Actor(
             operation.actor_id,
             role or Role.SUPPORT,
             operation.actor_label,
-            Source.BULK,
+            plan.source,
             operation.address,
             operation.request_id,
             operation.id,

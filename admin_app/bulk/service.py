@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Select, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor, Role
 from admin_app.audit import label_of
 from admin_app.bulk.actions import BulkAction
+from admin_app.bulk.exporting import COLUMNS
 from admin_app.bulk.listing import LISTING, ROWS, readable_by
 from admin_app.bulk.models import ACTIVE, UNDO, UNDOING, BulkItem, BulkOperation, Outcome, State
-from admin_app.bulk.plan import Counts, Plan, Preview, find_action, plan_of
+from admin_app.bulk.plan import Counts, Plan, Preview, UnknownAction, find_action, plan_of
 from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound
+from admin_app.exports.exportable import all_rows
 from admin_app.listing import Count, ListQuery, Page, Rows
 
 MAX_SELECTED = 100_000
@@ -59,6 +61,8 @@ class OperationService:
     """
 
     listing: ClassVar = LISTING
+    export_columns: ClassVar = COLUMNS
+    noun: ClassVar = "operations"
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -226,6 +230,12 @@ class OperationService:
     async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
         return await LISTING.count(self._session, self._readable(), query, exactly=exactly)
 
+    def require_export(self) -> None:
+        """Whoever reads the list may take it along."""
+
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return all_rows(LISTING, self._readable(), query, columns)
+
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await LISTING.facets(self._session, self._readable(), query)
 
@@ -244,6 +254,8 @@ class OperationService:
 
     def _startable(self, kind: str, name: str) -> BulkAction[Any]:
         action = find_action(self._session, kind, name)
+        if not action.is_listed:
+            raise UnknownAction
         if not action.may_run(self._actor):
             raise Forbidden
         return action

@@ -13,22 +13,36 @@ from admin_app.bulk import models as bulk
 from admin_app.bulk.actions import ACTIONS as ACTIONS_KEY
 from admin_app.bulk.actions import Actions, table_of
 from admin_app.bulk.pruning import prune
+from admin_app.bulk.service import OperationService
 from admin_app.config import ConfigurationError, Settings
 from admin_app.database import Base, Database
 from admin_app.domains.activity import models as activity
+from admin_app.domains.activity.service import ActivityService
 from admin_app.domains.products import bulk as product_bulk
 from admin_app.domains.products import handlers as product_handlers
 from admin_app.domains.products import image_tasks
 from admin_app.domains.products import models as products
 from admin_app.domains.products import tasks as product_tasks
+from admin_app.domains.products.importing import ProductImporter
 from admin_app.domains.products.indexing import POSTGRES
 from admin_app.domains.products.service import BIN_DAYS, ProductService
 from admin_app.domains.users import bulk as user_bulk
 from admin_app.domains.users import handlers as user_handlers
 from admin_app.domains.users import models as users
 from admin_app.domains.users import tasks as user_tasks
+from admin_app.domains.users.importing import UserImporter
 from admin_app.domains.users.service import UserService
 from admin_app.events import Event, Handler, Handlers, Tasks
+from admin_app.exports import handlers as export_handlers
+from admin_app.exports import models as export_models
+from admin_app.exports import tasks as export_tasks
+from admin_app.exports.exportable import EXPORTABLE as EXPORTABLE_KEY
+from admin_app.exports.exportable import Exportables
+from admin_app.imports import handlers as import_handlers
+from admin_app.imports import models as import_models
+from admin_app.imports import tasks as import_tasks
+from admin_app.imports.importer import IMPORTERS as IMPORTERS_KEY
+from admin_app.imports.importer import Importers
 from admin_app.mail import MAIL, Mailer
 from admin_app.outbox import HANDLERS as HANDLERS_KEY
 from admin_app.search_index import SEARCH, SearchEngine
@@ -36,6 +50,7 @@ from admin_app.search_meilisearch import MeilisearchEngine
 from admin_app.security import resets, second_factor, sessions, tokens
 from admin_app.security.second_factor import SECOND_FACTORS, SecondFactors
 from admin_app.security.sessions import SessionLimits
+from admin_app.session_info import FIND_ROLE
 from admin_app.storage import STORAGE, Storage
 from admin_app.upkeep import Chore
 
@@ -52,6 +67,8 @@ MODELS = (
     resets,
     preferences,
     activity,
+    export_models,
+    import_models,
 )
 """The modules that declare tables: imported here so that `METADATA` is complete wherever it is read."""
 
@@ -69,12 +86,29 @@ def merge(tables: Iterable[Handlers]) -> Handlers:
     return merged
 
 
-HANDLERS: Handlers = merge([product_handlers.HANDLERS, user_handlers.HANDLERS])
-TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS, **user_tasks.TASKS}
+HANDLERS: Handlers = merge(
+    [product_handlers.HANDLERS, user_handlers.HANDLERS, export_handlers.HANDLERS, import_handlers.HANDLERS]
+)
+LONG: Tasks = {**export_tasks.TASKS, **import_tasks.TASKS}
+TASKS: Tasks = {**product_tasks.TASKS, **image_tasks.TASKS, **user_tasks.TASKS, **LONG}
 SLOW_TASKS = frozenset([*image_tasks.TASKS, *user_tasks.TASKS])
 """Those that take seconds, of a core or of a mail server, and wait in a queue of their own."""
+LONG_TASKS = frozenset(LONG)
+"""Those that take minutes."""
 
-ACTIONS: Actions = table_of([*product_bulk.ACTIONS, *user_bulk.ACTIONS])
+EXPORTABLE: Exportables = {
+    "product": ProductService,
+    "user": UserService,
+    "operation": OperationService,
+    "activity": ActivityService,
+}
+"""What can be exported, as the addresses of lists call it."""
+
+IMPORTERS: Importers = {importer.kind: importer for importer in (ProductImporter(), UserImporter())}
+
+ACTIONS: Actions = table_of(
+    [*product_bulk.ACTIONS, *user_bulk.ACTIONS, *(importer.action for importer in IMPORTERS.values())]
+)
 
 
 async def purge_bin(session: AsyncSession) -> int:
@@ -85,6 +119,8 @@ async def purge_bin(session: AsyncSession) -> int:
 CHORES: Sequence[Chore] = (
     purge_bin,
     prune,
+    export_tasks.sweep,
+    import_tasks.sweep,
     image_tasks.sweep_images,
     idempotency.prune,
     submissions.prune,
@@ -130,6 +166,9 @@ def open_database(settings: Settings, *, answer_seconds: float | None = None) ->
         session_info={
             HANDLERS_KEY: HANDLERS,
             ACTIONS_KEY: ACTIONS,
+            EXPORTABLE_KEY: EXPORTABLE,
+            IMPORTERS_KEY: IMPORTERS,
+            FIND_ROLE: find_role,
             STORAGE: open_storage(settings),
             SEARCH: search,
             MAIL: open_mailer(settings),

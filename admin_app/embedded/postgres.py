@@ -60,6 +60,7 @@ class Postgres(Server):
             "unix_socket_directories": str(self.socket_directory),
             "unix_socket_permissions": "0700",
             "random_page_cost": "1.1",
+            "log_min_error_statement": "panic",  # what people type has no place in a log
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return [str(self._programs / "postgres"), "-D", str(self.home), *flags], self._process_options()

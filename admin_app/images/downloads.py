@@ -46,6 +46,12 @@ async def download(url: str) -> bytes:
 
 async def require_public(url: str) -> None:
     """Raises ImageRefused for what `download` would refuse without asking anybody but the name servers."""
+    if not all(_is_public(address) for address in await _resolve(read_address(url))):
+        raise ImageRefused(_NOT_PUBLIC)
+
+
+def read_address(url: str) -> httpx.URL:
+    """Raises ImageRefused for what no server is asked for, wherever it leads."""
     if len(url) > MAX_ADDRESS_LENGTH:
         raise ImageRefused(f"This address is longer than {MAX_ADDRESS_LENGTH:,} characters.")
     try:
@@ -59,8 +65,7 @@ async def require_public(url: str) -> None:
         raise ImageRefused(_NO_ADDRESS)
     if parts.userinfo:
         raise ImageRefused("Give an address without a name and password in it.")
-    if not all(_is_public(address) for address in await _resolve(parts)):
-        raise ImageRefused(_NOT_PUBLIC)
+    return parts
 
 
 async def _resolve(url: httpx.URL) -> set[IPv4Address | IPv6Address]:

@@ -21,6 +21,9 @@ MAX_SELECTION_BYTES = 4_000_000
 MAX_UPLOAD_BYTES = 21 * 1024 * 1024
 """For one file of 20 MB, and what a form puts around it."""
 
+MAX_IMPORT_BYTES = 201_000_000
+"""For one file of 200 MB, likewise."""
+
 STALL_SECONDS = 20.0
 """The longest a body may make no progress."""
 
@@ -32,7 +35,8 @@ class TooLarge(AppError):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"This is too much at once: send at most {limit:,} bytes. Nothing was changed.")
+        most = "200 MB" if limit == MAX_IMPORT_BYTES else f"{limit:,} bytes"
+        super().__init__(f"This is too much at once: send at most {most}. Nothing was changed.")
 
 
 class TooLong(AppError):
@@ -45,7 +49,8 @@ class TooLong(AppError):
 class BodyLimitMiddleware:
     """Raises TooLarge by the announced length, or while reading a body that announced none; else TooLong.
 
-    `upload_paths` are regular expressions of the paths whose forms may carry a file.
+    `upload_paths` are regular expressions of the paths whose forms may carry a file, and `import_paths` of
+    those where it may be one of many rows.
     """
 
     def __init__(
@@ -54,9 +59,11 @@ class BodyLimitMiddleware:
         anonymous_paths: Collection[str] = (),
         selection_paths: Collection[str] = (),
         upload_paths: Collection[str] = (),
+        import_paths: Collection[str] = (),
     ) -> None:
         self._app = app
         self._takes_file = re.compile("|".join(upload_paths) or "(?!)").fullmatch
+        self._takes_rows = re.compile("|".join(import_paths) or "(?!)").fullmatch
         self._limits = {
             **dict.fromkeys(anonymous_paths, MAX_ANONYMOUS_BODY_BYTES),
             **dict.fromkeys(selection_paths, MAX_SELECTION_BYTES),
@@ -70,6 +77,8 @@ class BodyLimitMiddleware:
         is_file = headers.get("content-type", "").lower().startswith("multipart/form-data")
         if is_file and self._takes_file(scope["path"]):
             limit = MAX_UPLOAD_BYTES
+        if is_file and self._takes_rows(scope["path"]):
+            limit = MAX_IMPORT_BYTES
         announced = headers.get("content-length", "0")
         if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit:
             raise TooLarge(limit)

@@ -1,6 +1,12 @@
 // Conveniences only: every page works without them.
 
-// A form is sent once, however often its button is clicked.
+const release = (form) => {
+  delete form.dataset.sent;
+  form.classList.remove("is-sending");
+};
+
+// A form is sent once, however often its button is clicked. One whose answer may be a file, which leaves the page
+// as it is, says after how many seconds it can be sent again.
 for (const form of document.querySelectorAll("[data-submit-once]")) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
@@ -9,15 +15,14 @@ for (const form of document.querySelectorAll("[data-submit-once]")) {
     }
     form.dataset.sent = "true";
     form.classList.add("is-sending");
+    const seconds = Number(form.dataset.submitOnce);
+    if (seconds) setTimeout(() => { release(form); settle(); }, seconds * 1000);
   });
 }
 
 // Coming back by the Back button brings the page as it was left: let it be sent again.
 window.addEventListener("pageshow", () => {
-  for (const form of document.querySelectorAll("[data-sent]")) {
-    delete form.dataset.sent;
-    form.classList.remove("is-sending");
-  }
+  for (const form of document.querySelectorAll("[data-sent]")) release(form);
 });
 
 // What was typed and not sent would be lost by leaving the page. What the page came with is no change.

@@ -490,7 +490,7 @@ class TestFollowing:
         undo = asked.headers["location"]
         assert (await alice.post(address.replace("details", "undo"))).headers["location"] == undo
         shown = parse(await alice.get(undo))
-        assert numbers(shown) == {"will be restored": "1", "skipped: changed meanwhile": "1"}
+        assert numbers(shown) == {"will be as before": "1", "skipped: changed meanwhile": "1"}
         await complete(alice, database, undo)
         prices = {row.id: row.price for row in await every(database, Product)}
         assert prices == {one.id: Decimal("10.00"), two.id: Decimal("7.00")}

@@ -181,8 +181,9 @@ async def test_a_field_missing_from_a_post_changes_nothing(
     new = NEW_PRODUCT | {"owner": ""} if kind == "product" else NEW_USER
     fields = await open_form(root, address) | (new if path == "create" else {"name": "Changed"})
     assert len(fields) >= 6
-    # Without the owner that was shown, the one that was sent counts as chosen; without pictures, they stay.
-    for name in fields.keys() - {"shown.owner", "images"}:
+    # Without the owner that was shown, the one that was sent counts as chosen; pictures, and what other
+    # systems call it, stay.
+    for name in fields.keys() - {"shown.owner", "images", "external_id"}:
         missing = {key: value for key, value in fields.items() if key != name}
         response = await root.post(address, data=missing)
         assert response.status_code == 400, name

@@ -63,8 +63,8 @@ def test_an_excerpt_is_of_a_word_that_is_not_visible_already() -> None:
 def test_hostile_texts_take_no_time() -> None:
     """A page of 250 such rows is drawn while others wait."""
     words = ["a" * number for number in range(2, 11)] + ["zz"]
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("zz " + "a" * 19_900, "é" * 19_000, "\ufdfa" * 19_000):
         for _ in range(250):
             Highlight(words).excerpt(text, [text[:160]])
-    assert time.perf_counter() - started < 5  # it was two minutes; a bound, no measurement
+    assert time.process_time() - started < 5  # it was two minutes; a bound, no measurement

@@ -593,6 +593,7 @@ async def test_a_past_version_is_compared_with_today(
         "Name": ["Lamp the same"],
         "State": ["Active the same"],
         "Pictures": ["nothing the same"],
+        "External id": ["nothing the same"],
     }
     offers = {
         "alice": [],

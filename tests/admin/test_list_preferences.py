@@ -182,7 +182,7 @@ async def test_what_cannot_be_kept_is_refused_with_a_sentence(
     response = await alice.post(url, data={"back": "", **fields})
     assert response.status_code == status
     page = parse(await alice.get(LIST))
-    assert set(menu_of(page)) == {"Products", "Users", "Operations", "Activity"}
+    assert set(menu_of(page)) == {"Products", "Users", "Operations", "Activity", "Exports"}
 
 
 async def test_likings_are_nobodys_history(sign_in: SignIn, cast: Cast, database: Database) -> None:

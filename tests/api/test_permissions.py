@@ -16,10 +16,10 @@ from admin_app.domains.products.models import ImageState, Product, ProductImage
 from tests.admin.rows import traces
 from tests.conftest import Cast
 from tests.samples import png
-from tests.test_permissions import ROLES, Line, World, WorldMaker, documented
+from tests.test_permissions import FILE_OF_PRODUCTS, ROLES, Line, World, WorldMaker, documented
 
 LINES = documented(API_URL)
-KINDS = {"users": "user", "operations": "operation"}
+KINDS = {"users": "user", "operations": "operation", "exports": "export", "imports": "import"}
 STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
 QUERIES = {"price-range": "?min=1&max=2", "search": "?q=thing"}
 
@@ -65,6 +65,12 @@ def body_of(route: str, world: World) -> dict[str, object]:
             return {"name": name, "email": f"new-{world.email}", "role": "support"}
         case ["operations", ""]:
             return {"kind": "product", "action": "deactivate", "ids": [str(world.own)]}
+        case ["exports", ""]:
+            return {"kind": "product", "format": "csv"}
+        case ["imports", _, "matching"]:
+            return {}
+        case ["imports", _, "layout"]:
+            return {"encoding": "utf-8", "delimiter": ","}
         case _:
             return {"name": name}
 
@@ -80,6 +86,7 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
         if first == "images":
             own, foreign = await make_images(database, own, foreign)
         path = line.route.format(own=own, foreign=foreign) + QUERIES.get(verb, "")
+        path += "?kind=product" if line.route.endswith("/imports/") else ""
         before = await traces(database)
         async with world.browser as client:
             answers[line] = (await send(client, line, path, world)).status_code
@@ -96,12 +103,14 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
 
 
 async def send(client: httpx.AsyncClient, line: Line, path: str, world: World) -> httpx.Response:
-    if line.method not in {"POST", "PATCH"}:
+    if line.method not in {"POST", "PUT", "PATCH"}:
         return await client.request(line.method, path)
     if line.route.endswith(("/images", "/images/")):
         return await client.post(path, files={"file": ("a.png", png())})
+    if line.route.endswith("/imports/"):
+        return await client.post(path, files={"file": ("products.csv", FILE_OF_PRODUCTS)})
     body = body_of(line.route, world)
-    if line.route.endswith("/confirm"):
+    if line.route.endswith("/confirm") and "/operations/" in line.route:
         draft = (await client.get(path.removesuffix("/confirm"))).json()
         body = {"fingerprint": (draft.get("preview") or {}).get("fingerprint", "0" * 64)}
     return await client.request(line.method, path, json=body)

@@ -84,7 +84,7 @@ def listen(context: BrowserContext, demo: Demo, complaints: list[str]) -> None:
 
     def on_response(response: Any) -> None:
         is_page = response.request.is_navigation_request()
-        is_asked = "/inline/" in response.url or "/product/images" in response.url
+        is_asked = any(part in response.url for part in ("/inline/", "/product/images", "/product/import"))
         is_refusal = is_asked and response.status in {401, 409, 422}
         if response.status >= (500 if is_page else 400) and not is_refusal:
             complaints.append(f"{response.status} {response.url}")

@@ -107,6 +107,35 @@ def of_an_operation(page: Page) -> Iterator[str]:
     yield "operations"
 
 
+def of_an_export(page: Page) -> Iterator[str]:
+    page.goto(f"{LIST}?mine=yes")
+    page.get_by_role("link", name="Export", exact=True).click()
+    yield "how to export"
+    page.get_by_label("Excel").check()
+    page.get_by_role("button", name="Export").click()
+    expect(page.locator("h1 .badge")).to_have_text("Ready", timeout=15_000)
+    yield "an export"
+    page.goto("/admin/exports")
+    yield "exports"
+
+
+def of_an_import(page: Page) -> Iterator[str]:
+    page.goto("/admin/product/import")
+    yield "a file to import"
+    content = b"Article,Price,Note\nUnimported,12.50,\n,cheap,\n"
+    page.locator("#file").set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": content})
+    page.get_by_role("button", name="Send the file").click()
+    page.wait_for_url("**/import/details/*")
+    page.locator("#column-0").select_option("price")
+    page.get_by_role("button", name="Check the file").click()
+    expect(page.locator(".field-error").first).to_be_visible()
+    yield "columns with errors"
+    page.locator("#column-0").select_option("name")
+    page.get_by_role("button", name="Check the file").click()
+    expect(page.get_by_role("button", name="Create 1 product")).to_be_visible(timeout=15_000)
+    yield "what an import would do"
+
+
 def as_alice(page: Page) -> Iterator[str]:
     yield from visit(
         page,
@@ -119,6 +148,8 @@ def as_alice(page: Page) -> Iterator[str]:
         of_first(page, f"{LIST}?owner=bob@demo.example", "details"),
     )
     yield from of_an_operation(page)
+    yield from of_an_export(page)
+    yield from of_an_import(page)
     page.goto(f"{LIST}?search=candle&is_active=yes")
     page.locator("input[name=ids]").first.check()
     page.locator("summary").first.click()

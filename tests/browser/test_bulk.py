@@ -210,7 +210,7 @@ def test_an_operation_is_followed_to_its_end_and_undone(open_page: OpenPage, dem
     page.locator("tbody .row-link").first.click()
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Undo: Deactivate")
-    expect(number(page, "will be restored")).to_have_text("3")
+    expect(number(page, "will be as before")).to_have_text("3")
     confirm(page)
     expect_state(page, "Finished")
     page.get_by_role("link", name="Operation #").click()

@@ -48,9 +48,13 @@ def pages(page: Page, product: str) -> Iterator[str]:
         "/admin/password",
         "/admin/account",
         "/admin/account/tokens",
+        "/admin/product/export?search=unbreakable",
+        "/admin/product/import",
     ):
         page.goto(path)
         yield path
+    yield from of_an_export(page)
+    yield from of_an_import(page)
     page.goto("/admin/product/create")
     page.get_by_label("Name").fill("x" * 300)
     page.get_by_label("Price").fill("12.345")
@@ -84,6 +88,24 @@ def pages(page: Page, product: str) -> Iterator[str]:
     yield "sign-in refused"
 
 
+def of_an_import(page: Page) -> Iterator[str]:
+    content = "Article,Price,Nothing\nUnimported,12.50,\n,cheap,\n" + "x" * 200 + ",1,\n"
+    page.goto("/admin/product/import")
+    page.locator("#file").set_input_files(
+        {"name": "x" * 100, "mimeType": "text/csv", "buffer": content.encode()}
+    )
+    page.get_by_role("button", name="Send the file").click()
+    page.wait_for_url("**/import/details/*")
+    page.locator("#column-0").select_option("price")
+    page.get_by_role("button", name="Check the file").click()
+    expect(page.locator(".field-error").first).to_be_visible()
+    yield "columns with errors"
+    page.locator("#column-0").select_option("name")
+    page.get_by_role("button", name="Check the file").click()
+    expect(page.get_by_role("button", name="Create 2 products")).to_be_visible(timeout=15_000)
+    yield "what an import would do"
+
+
 def of_an_operation(page: Page) -> Iterator[str]:
     page.goto("/admin/product/list?search=unbreakable")
     page.locator("input[name=ids]").first.check()
@@ -105,6 +127,16 @@ def of_an_operation(page: Page) -> Iterator[str]:
     page.goto("/admin/operation/list")
     expect(page.locator("tbody tr").first).to_contain_text("Change price")
     yield "operations"
+
+
+def of_an_export(page: Page) -> Iterator[str]:
+    page.goto("/admin/product/export?search=unbreakable")
+    page.get_by_label("Excel").check()
+    page.get_by_role("button", name="Export").click()
+    expect(page.locator("h1 .badge")).to_have_text("Ready", timeout=15_000)
+    yield "an export"
+    page.goto("/admin/exports")
+    yield "exports"
 
 
 def test_every_page_fits_and_can_be_read_at_every_size_in_both_themes(

@@ -152,7 +152,7 @@ async def test_a_wrong_password_loses_nothing(
     client: httpx.AsyncClient, cast: Cast, database: Database
 ) -> None:
     fields = {"key": str(uuid4()), "name": HOSTILE, "description": "a\nb", "price": "1", "is_active": "true"}
-    fields["images"] = "[]"
+    fields |= {"images": "[]", "external_id": ""}
     page = await turned_away(client, CREATE, fields)
     carried = {f"typed.{name}": value for name, value in fields.items()}
     assert fields_of(form_of(page)) == carried | {"next": CREATE, "email": "", "password": ""}
@@ -347,6 +347,7 @@ async def test_the_longest_form_that_can_be_saved_is_carried(
         "version": "1",
         "back": "%F0%9F%98%80" * 333,
         "images": json.dumps(images, ensure_ascii=False),
+        "external_id": "🦈" * 255,
         "name": "🦈" * 255,
         "description": "🦈" * MAX_DESCRIPTION_LENGTH,
         "price": "12345678.90",

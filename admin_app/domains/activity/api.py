@@ -14,7 +14,7 @@ from admin_app.actor import Actor
 from admin_app.api.answers import Moment, answer, links
 from admin_app.api.auth import doors_of
 from admin_app.api.documentation import returns
-from admin_app.api.lists import Day, Limit, PageQuery, Period, cursors, sort_by
+from admin_app.api.lists import Conditions, Day, Limit, PageQuery, Period, cursors, sort_by
 from admin_app.api.routing import PlainRoute
 from admin_app.domains.activity.access import may_read_addresses
 from admin_app.domains.activity.service import ActivityService
@@ -74,8 +74,8 @@ class HistoryQuery(BaseModel):
     cursor: UUID | None = None
 
 
-class ActivityQuery(PageQuery):
-    """Conditions and place of a list of what happened. `who` is an e-mail address or a part of one."""
+class ActivityConditions(Conditions):
+    """`who` is an e-mail address or a part of one."""
 
     row_id: Annotated[UUID | None, Field(description="Of a product or an account.")] = None
     who: str = ""
@@ -85,12 +85,17 @@ class ActivityQuery(PageQuery):
     at: Period = ""
     at_from: Day = ""
     at_to: Day = ""
-    sort: sort_by(["at"]) = "-at"  # type: ignore[valid-type]
 
     def texts(self) -> dict[str, str]:
         found = super().texts()
         row_id = found.pop("row_id", None)
         return {**found, "search": str(row_id)} if row_id else found
+
+
+class ActivityQuery(ActivityConditions, PageQuery):
+    """Conditions and place of a list of what happened. `who` is an e-mail address or a part of one."""
+
+    sort: sort_by(["at"]) = "-at"  # type: ignore[valid-type]
 
 
 @router.get(

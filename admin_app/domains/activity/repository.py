@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Dialect,
+    Select,
     TypeDecorator,
     Uuid,
     case,
@@ -30,6 +31,7 @@ from admin_app.database import Base
 from admin_app.domains.activity.access import PRIVATE, may_read_all, readable_by
 from admin_app.domains.activity.models import CHANGES, FIELDS, MODELS, PEOPLE, changed_sql
 from admin_app.domains.users.models import User
+from admin_app.exports.exportable import all_rows
 from admin_app.filters import Filter
 from admin_app.listing import BadQuery, Conditions, Count, Listing, ListQuery, Page, Rows
 from admin_app.search import as_id, contains, plain
@@ -177,6 +179,9 @@ class ActivityRepository:
     async def count(self, query: ListQuery, *, exactly: bool) -> Count:
         rows, known = self._possible(query), await self._known(query)
         return await self._listing.count(self._session, rows, query, known, exactly=exactly)
+
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return all_rows(self._listing, self._possible(query), query, columns, await self._known(query))
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await self._listing.facets(self._session, self._rows, query, await self._known(query))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
 from admin_app.database import Base
+from admin_app.domains.activity.exporting import COLUMNS
 from admin_app.domains.activity.repository import LISTING, REFUSED, ActivityRepository
 from admin_app.errors import NotFound
 from admin_app.listing import Count, ListQuery, Page
@@ -30,6 +32,8 @@ class ActivityService:
     """Entries are plain columns by name: AuditEntry's, `operation_number`, and `people`, id -> e-mail."""
 
     listing: ClassVar = LISTING
+    export_columns: ClassVar = COLUMNS
+    noun: ClassVar = "entries"
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
         self._session = session
@@ -41,6 +45,12 @@ class ActivityService:
 
     async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
         return await self._entries.count(query, exactly=exactly)
+
+    def require_export(self) -> None:
+        """Whoever reads the list may take it along."""
+
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return await self._entries.export(query, columns)
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await self._entries.facets(query)

@@ -41,6 +41,7 @@ class ProductAdmin(ServiceView, model=Product):
     search_hint = "Name, description or owner"
     columns = (
         Column("name", "Name", "title"),
+        Column("external_id", "External id", is_extra=True),
         Column("description", "Description", is_extra=True),
         Column("price", "Price", "money"),
         Column("is_active", "State", "state"),
@@ -59,6 +60,7 @@ class ProductAdmin(ServiceView, model=Product):
         Column("owner", "Owner", value=lambda product: product.owner_email),
         Column("created_at", "Created", "time"),
         Column("updated_at", "Updated", "time"),
+        Column("external_id", "External id"),
         Column("version", "Version"),
         Column("id", "Id"),
     )
@@ -70,12 +72,12 @@ class ProductAdmin(ServiceView, model=Product):
         Column("price", "Price", "money"),
         Column("owner", "Owner", value=lambda product: product.owner_email),
     )
-    form_columns = ("name", "description", "price", "is_active")
+    form_columns = ("name", "description", "price", "is_active", "external_id")
     images = ProductImageService
-    optional_fields = (IMAGES,)
+    optional_fields = (IMAGES, "external_id")
     form_names = {"owner_id": OWNER}  # noqa: RUF012
     references = (OWNER,)
-    side_fields = ("price", "is_active", OWNER)
+    side_fields = ("price", "is_active", OWNER, "external_id")
     form_overrides = {"price": StringField}  # noqa: RUF012  # text: the schema reads it, not the browser
     form_args = {  # noqa: RUF012
         "description": {"widget": TextArea()},  # sqladmin's own loses an empty first line
@@ -119,7 +121,10 @@ class ProductAdmin(ServiceView, model=Product):
 
     def hints(self, *, is_new: bool) -> Mapping[str, str]:
         who = "The e-mail address of a superuser or an administrator."
-        return {OWNER: f"{who} Left empty, it is you." if is_new else who}
+        return {
+            OWNER: f"{who} Left empty, it is you." if is_new else who,
+            "external_id": "What another system calls it. Imports find the product by it.",
+        }
 
     def form_values(self, row: Any) -> dict[str, Any]:
         return super().form_values(row) | {IMAGES: as_text(row.images), OWNER: row.owner.email}

@@ -65,7 +65,10 @@ class ProductImageRead(msgspec.Struct):
 
 
 class ProductRead(msgspec.Struct):
+    """`external_id` is what another system calls it."""
+
     id: UUID
+    external_id: str | None
     name: str
     description: str
     price: Decimal
@@ -115,7 +118,7 @@ class NewProduct(ProductCreate):
     price: PriceText
     owner_id: UUID | None = None
 
-    _no_null = reject_null()
+    _no_null = reject_null("name", "description", "is_active", "images", "owner_id")
 
 
 class ProductChanges(ProductUpdate):
@@ -132,6 +135,7 @@ class ProductConditions(Conditions):
     search: Words = ""
     is_active: bool | None = None
     mine: bool = False
+    external_id: str = ""
     owner: str = ""
     price_from: Amount = ""
     price_to: Amount = ""

@@ -12,9 +12,10 @@ from admin_app.actor import Actor
 from admin_app.bulk.actions import BulkAction, NoParameters, Parameters, state_texts
 from admin_app.bulk.changes import Change, Refusal
 from admin_app.domains.products import access
+from admin_app.domains.products.many_service import DELETED, INDEXED, RESTORED
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.schemas import MAX_PRICE, Price, without_comma
-from admin_app.domains.products.service import BIN_DAYS, DELETED, INDEXED, RESTORED, ProductService
+from admin_app.domains.products.service import BIN_DAYS, ProductService
 from admin_app.domains.users.models import User
 from admin_app.domains.users.service import UserService
 from admin_app.errors import InvalidInput

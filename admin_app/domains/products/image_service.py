@@ -6,6 +6,7 @@ from secrets import token_hex
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app.actor import Actor
@@ -66,6 +67,17 @@ class ProductImageService:
         image = await self._add(product_id, ImageState.WAITING, url)
         self._events.publish(ProductImageAdded((image.id,)))
         return image
+
+    async def add_addresses(self, pictures: Select[Any]) -> None:
+        """As `ImageRepository.add_addresses`; each is a job."""
+        if not access.may_write(self._actor):
+            raise Forbidden
+        for image_id in await self._images.add_addresses(pictures, self._actor):
+            self._events.publish(ProductImageAdded((image_id,)))
+
+    async def settle(self, product_ids: Collection[UUID]) -> None:
+        """Note which of their pictures these products, just changed, show and do not show any more."""
+        await self._images.settle(product_ids)
 
     async def find(self, ids: Collection[UUID]) -> list[ProductImage]:
         """Those of these images this actor may see, in any order."""

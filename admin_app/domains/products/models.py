@@ -67,6 +67,8 @@ class Product(Identified, Timestamped, Base):
     One value of the row, so that it is merged, recorded and taken back like every other; what became of a
     picture's file is no change of the product, and stands in ProductImage.
     """
+    external_id: Mapped[str | None] = mapped_column(String(255), info=called("External id"))
+    """What another system calls it: no two products that are not in the bin have the same."""
     deleted_at: Mapped[datetime | None] = mapped_column(info=called("In the bin since"))
     """Since when it has been in the bin."""
     version: Mapped[int] = mapped_column(server_default="1")
@@ -87,6 +89,7 @@ class Product(Identified, Timestamped, Base):
         # PostgreSQL takes NaN for greater than any number.
         CheckConstraint("price > 0 AND price <> 'NaN'", name="price_positive"),
         CheckConstraint("length(btrim(name)) > 0", name="name_given"),
+        CheckConstraint("length(btrim(external_id)) > 0", name="external_id_given"),
         CheckConstraint("jsonb_array_length(images) <= 12", name="images_few"),
         Index("ix_products_name_order", func.plain_text(name), "id", postgresql_where=LIVE),
         Index("ix_products_price", "price", "id", postgresql_where=LIVE),
@@ -94,6 +97,12 @@ class Product(Identified, Timestamped, Base):
         Index("ix_products_created_at", "created_at", "id", postgresql_where=LIVE),
         Index("ix_products_updated_at", "updated_at", "id", postgresql_where=LIVE),
         Index("ix_products_owner_id", "owner_id", "id"),
+        Index(
+            "uq_products_external_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL AND deleted_at IS NULL"),
+        ),
         Index("ix_products_bin", "deleted_at", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The most usual filters with the orders they are read in.
         Index("ix_products_is_active_price", "is_active", "price", "id", postgresql_where=LIVE),

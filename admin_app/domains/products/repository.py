@@ -3,7 +3,6 @@
 A product in the bin is not there, for whoever does not ask for the bin by name.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +13,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Select,
-    Text,
     Uuid,
-    bindparam,
     delete,
     false,
     func,
@@ -39,6 +36,7 @@ from admin_app.domains.products.models import (
     main_image_id,
 )
 from admin_app.domains.users.models import User
+from admin_app.exports.exportable import all_rows
 from admin_app.filters import Filter
 from admin_app.listing import Conditions, Count, Listing, ListQuery, Page, Rows
 from admin_app.search import (
@@ -112,6 +110,9 @@ LISTING = Listing(
         # Whose "mine" is, the repository knows; to nobody in particular nothing belongs.
         filters.choice(MINE, "Whose", {"yes": ("My products", True)}, lambda _: false()),
         Filter(OWNER, "Owner", "person", filters.parse_text, owned_by_email),
+        Filter(
+            "external_id", "External id", "text", filters.parse_text, lambda text: Product.external_id == text
+        ),
         *filters.price("price", "Price", Product.price),
         *filters.moment("created", "Created", Product.created_at),
         *filters.moment("updated", "Updated", Product.updated_at),
@@ -145,6 +146,7 @@ _WITH_OWNER = _OWNED.where(IS_LIVE)
 
 _ROWS: Rows = select(
     Product.id,
+    Product.external_id,
     Product.name,
     Product.description,
     Product.price,
@@ -244,6 +246,9 @@ class ProductRepository:
         """What `page` shows on all pages together, in columns `id` and `version`."""
         return LISTING.selection(_ROWS, query, await self.known(query))
 
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return all_rows(LISTING, _ROWS, query, columns, await self.known(query))
+
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         known = await self.known(query)
         return await LISTING.facets(self._session, _ROWS, query, known)
@@ -314,36 +319,6 @@ class ProductRepository:
 
     async def owner_may_own(self, owner_id: UUID) -> bool:
         return await self._session.scalar(select(may_own(literal(owner_id)))) or False
-
-    async def find_identical(
-        self, keys: Collection[tuple[UUID, str, str]]
-    ) -> dict[tuple[UUID, str, str], list[Product]]:
-        """The products of each (owner, name, description), oldest first; keys without any are left out."""
-        wanted = (
-            func.unnest(
-                bindparam("owner_ids", [key[0] for key in keys], ARRAY(Uuid)),
-                bindparam("names", [key[1] for key in keys], ARRAY(Text)),
-                bindparam("descriptions", [key[2] for key in keys], ARRAY(Text)),
-            )
-            .table_valued("owner_id", "name", "description")
-            .render_derived("wanted")
-        )
-        statement = (
-            select(Product)
-            # Only the plain text of a name is indexed, and one owner may have very many products.
-            .join(wanted, plain(Product.name) == plain(wanted.c.name))
-            .where(
-                IS_LIVE,
-                Product.owner_id == wanted.c.owner_id,
-                Product.name == wanted.c.name,
-                Product.description == wanted.c.description,
-            )
-            .order_by(Product.id)
-        )
-        found = defaultdict(list)
-        for product in await self._session.scalars(statement):
-            found[product.owner_id, product.name, product.description].append(product)
-        return dict(found)
 
 
 def _searched(text: str) -> list[str]:

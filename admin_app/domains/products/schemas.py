@@ -78,8 +78,18 @@ Images = Annotated[
 ]
 
 
+def _or_none(value: object) -> object:
+    """Of a form, in which nothing is an empty text."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+ExternalId = Annotated[Line | None, BeforeValidator(_or_none)]
+"""What another system calls it."""
+
+
 class ProductCreate(BaseModel):
     name: Line
+    external_id: ExternalId = None
     description: Paragraphs = ""
     price: Price
     is_active: bool = True
@@ -87,22 +97,24 @@ class ProductCreate(BaseModel):
 
 
 class ProductUpdate(BaseModel):
-    """Fields left out stay as they are. `owner_id` is for superusers."""
+    """Fields left out stay as they are; null takes the external id away. `owner_id` is for superusers."""
 
     name: Line | None = None
+    external_id: ExternalId = None
     description: Paragraphs | None = None
     price: Price | None = None
     is_active: bool | None = None
     images: Images | None = None
     owner_id: UUID | None = None
 
-    _no_null = reject_null()
+    _no_null = reject_null("name", "description", "price", "is_active", "images", "owner_id")
 
 
 class ProductRead(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
+    external_id: str | None
     name: str
     description: str
     price: Decimal

@@ -1,51 +1,45 @@
 """Everything that can be done to products. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit
 from admin_app.actor import Actor
-from admin_app.audit import REVERTED, UPDATED
-from admin_app.bulk.changes import GONE, NOT_YOURS, Change, Refusal, change_rows
+from admin_app.audit import CREATED, REVERTED, UPDATED
 from admin_app.database import violated_constraint
 from admin_app.domains.products import access
 from admin_app.domains.products.events import (
     ProductCreated,
     ProductDeleted,
-    ProductIndexRequested,
     ProductRestored,
     ProductUpdated,
 )
-from admin_app.domains.products.image_service import ProductImageService
+from admin_app.domains.products.exporting import COLUMNS
 from admin_app.domains.products.indexing import ProductIndex
+from admin_app.domains.products.many_service import (
+    DELETED,
+    RESTORED,
+    ManyProducts,
+    chunks,
+    taken_as_conflict,
+)
 from admin_app.domains.products.models import Product
-from admin_app.domains.products.repository import BIN, LISTING, may_own
+from admin_app.domains.products.repository import BIN, LISTING
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
-from admin_app.domains.products.whole_repository import WholeProductRepository
 from admin_app.domains.users.repository import UserRepository
 from admin_app.errors import Forbidden, InvalidInput, NotFound
-from admin_app.events import EventBus
 from admin_app.listing import Count, ListQuery, Page
 from admin_app.merging import Made, merge, require_version, state_at
-from admin_app.outbox import OutboxBus
 from admin_app.search import EXACT_SCORE, ExactOnly
 from admin_app.text import is_storable
-
-CHUNK = 500
-"""The most products one event speaks of."""
-
-DELETED, RESTORED, INDEXED = "deleted", "restored", "indexed"
-"""What a change of many products can be besides an update of some fields."""
-
-_EVENTS = {DELETED: ProductDeleted, RESTORED: ProductRestored, INDEXED: ProductIndexRequested}
 
 BIN_DAYS = 30
 """How long what was deleted can be restored."""
@@ -59,7 +53,7 @@ class ProductDetails:
     is_indexed: bool | None
 
 
-class ProductService:
+class ProductService(ManyProducts):
     """Runs inside the caller's transaction, as the actor.
 
     Every change raises Forbidden for a role that never writes, and NotFound for a product this actor
@@ -67,16 +61,14 @@ class ProductService:
     """
 
     listing: ClassVar = LISTING
+    export_columns: ClassVar = COLUMNS
+    noun: ClassVar = "products"
     bin_listing: ClassVar = BIN
     bin_days: ClassVar = BIN_DAYS
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
-        self._session = session
-        self._actor = actor
-        self._products = WholeProductRepository(session, actor)
+        super().__init__(session, actor)
         self._index = ProductIndex(session)
-        self._images = ProductImageService(session, actor)
-        self._events: EventBus = OutboxBus(session, actor)
         self.kept: Sequence[Made] = ()
         """What others changed since the version the last `update` was based on."""
 
@@ -102,8 +94,8 @@ class ProductService:
         await self._flush()
         for product in products:
             await self._images.attach(product, [])
-            audit.record(self._session, self._actor, "created", product)
-        for chunk in _chunks([product.id for product in products]):
+            audit.record(self._session, self._actor, CREATED, product)
+        for chunk in chunks(product.id for product in products):
             self._events.publish(ProductCreated(chunk))
         return products
 
@@ -188,6 +180,12 @@ class ProductService:
     async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
         return await self._products.count(query, exactly=exactly)
 
+    def require_export(self) -> None:
+        """Whoever reads the list may take it along."""
+
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return await self._products.export(query, columns)
+
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await self._products.facets(query)
 
@@ -264,7 +262,8 @@ class ProductService:
     async def restore(self, product_id: UUID, *, expected_version: int | None = None) -> Product:
         """Take the product out of the bin. One that is not in it stays as it is, and nothing is recorded.
 
-        Raises Conflict when it is in the bin, but no longer at `expected_version`.
+        Raises Conflict when it is in the bin, but no longer at `expected_version`, and when another product
+        has its external id by now.
         """
         product = await self._lock(product_id, or_in_bin=True)
         if product.deleted_at is None:
@@ -288,39 +287,16 @@ class ProductService:
     async def selection(self, query: ListQuery) -> Select[Any]:
         return await self._products.selection(query)
 
-    def guarded(self, change: Change) -> Change:
-        in_bin = Product.deleted_at.is_not(None)
-        guards = [
-            Refusal("not in the bin", ~in_bin) if change.word == RESTORED else Refusal(GONE, in_bin),
-            Refusal(NOT_YOURS, ~access.changeable_by(self._actor)),
-        ]
-        if "owner_id" in change.values:
-            cannot = ~may_own(change.values["owner_id"])
-            guards.append(Refusal("the new owner cannot own products", cannot, is_costly=True))
-        return replace(change, guards=guards)
-
-    async def change_many(self, rows: Mapping[UUID, int], change: Change) -> dict[UUID, str | None]:
-        self._require_writer()
-        reasons = await change_rows(self._session, self._actor, Product, rows, self.guarded(change))
-        for chunk in _chunks([product_id for product_id, reason in reasons.items() if reason is None]):
-            event = _EVENTS.get(change.word)
-            self._events.publish(event(chunk) if event else ProductUpdated(chunk, tuple(change.values)))
-        return reasons
-
     async def may_own(self, owner_id: UUID) -> bool:
         """Whether somebody is here to own products, and may."""
         return await self._products.owner_may_own(owner_id)
 
-    async def find_identical(
-        self, keys: Collection[tuple[UUID, str, str]]
-    ) -> dict[tuple[UUID, str, str], list[Product]]:
-        """The products of each (owner, name, description), oldest first; for imports run twice."""
-        return await self._products.find_identical(keys)
-
     async def _put(self, product: Product, action: str, deleted_at: datetime | None) -> None:
         before = audit.snapshot(product)
         product.deleted_at = deleted_at
-        await self._session.flush()
+        told = f"Another product has the external id “{product.external_id}”. Give that one another first."
+        with taken_as_conflict(told):
+            await self._session.flush()
         audit.record(self._session, self._actor, action, product, before)
 
     async def _change(
@@ -366,10 +342,6 @@ class ProductService:
             raise InvalidInput("There is no such owner.", {"owner": "Nobody here has this e-mail address."})
         return found[email.lower()]
 
-    def _require_writer(self) -> None:
-        if not access.may_write(self._actor):
-            raise Forbidden
-
     async def _require_owner(self, owner_id: UUID) -> None:
         if not access.may_choose_owner(self._actor):
             raise Forbidden("Only superusers may choose who owns a product.")
@@ -380,16 +352,17 @@ class ProductService:
         try:
             await self._session.flush()
         except IntegrityError as error:
-            # Asked above, but an owner can be deleted meanwhile; also the actor.
-            if violated_constraint(error) == "fk_products_owner_id_users":
-                raise _cannot_own() from None
-            raise
+            match violated_constraint(error):
+                case "fk_products_owner_id_users":
+                    # Asked above, but an owner can be deleted meanwhile; also the actor.
+                    raise _cannot_own() from None
+                case "uq_products_external_id":
+                    told = {"external_id": "Another product has it already."}
+                    raise InvalidInput("This external id is taken.", told) from None
+                case _:
+                    raise
 
 
 def _cannot_own() -> InvalidInput:
     reason = "Choose an active superuser or administrator."
     return InvalidInput("This person cannot own products.", {"owner": reason})
-
-
-def _chunks(ids: list[UUID]) -> list[tuple[UUID, ...]]:
-    return [tuple(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]

@@ -40,6 +40,7 @@ Written out: built from expressions, each name in it would be a value to send wi
 
 _WHOLE: Rows = select(
     Product.id,
+    Product.external_id,
     Product.name,
     Product.description,
     Product.price,

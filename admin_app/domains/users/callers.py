@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from admin_app import preferences
 from admin_app.actor import Role
 from admin_app.domains.users.models import User
+from admin_app.exports import notices
+from admin_app.exports.notices import ExportNotice
 from admin_app.glances import Question
 from admin_app.preferences import Preference, Preferences
 from admin_app.security.second_factor import is_set_up, must_add
@@ -34,6 +36,7 @@ class SignedIn:
     last_seen_at: datetime
     proved_at: datetime
     preferences: Preferences
+    export_notice: ExportNotice | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ _SESSION = (
         AuthSession.last_seen_at,
         AuthSession.proved_at,
         Preference.data,
+        notices.newest_unseen(User.id).label("export_notice"),
         func.set_config("statement_timeout", bindparam("milliseconds", type_=Text), true()),
     )
     .join(AuthSession, AuthSession.user_id == User.id)
@@ -96,7 +100,7 @@ _TOKEN = (
 )
 
 
-_WHOSE_SESSION = _SESSION.with_only_columns(*list(_SESSION.selected_columns)[:-2])
+_WHOSE_SESSION = _SESSION.with_only_columns(*list(_SESSION.selected_columns)[:-3])
 _WHOSE_TOKEN = _TOKEN.with_only_columns(*list(_TOKEN.selected_columns)[:-1])
 """Without what is only of use in a transaction, or to pages."""
 
@@ -140,7 +144,7 @@ async def find_session(
         "milliseconds": str(int(seconds * 1000)),
     }
     row = (await connection.execute(_SESSION, values)).one_or_none()
-    return _signed_in(session, row, row.data) if row else None
+    return _signed_in(session, row, row.data, row.export_notice) if row else None
 
 
 async def find_token(session: AsyncSession, token: str, *, seconds: float = 0) -> TokenHolder | None:
@@ -166,15 +170,15 @@ def question_of_token(token: str) -> Question:
 
 
 def session_told(session: AsyncSession, told: str | None) -> SignedIn | None:
-    """Without preferences."""
-    return _signed_in(session, msgspec.json.decode(told, type=_ToldSession), None) if told else None
+    """Without preferences and notice."""
+    return _signed_in(session, msgspec.json.decode(told, type=_ToldSession)) if told else None
 
 
 def token_told(session: AsyncSession, told: str | None) -> TokenHolder | None:
     return _token_holder(session, msgspec.json.decode(told, type=_ToldToken)) if told else None
 
 
-def _signed_in(session: AsyncSession, row: Any, liked: Any) -> SignedIn:
+def _signed_in(session: AsyncSession, row: Any, liked: Any = None, notice: Any = None) -> SignedIn:
     return SignedIn(
         row.id,
         row.email,
@@ -187,6 +191,7 @@ def _signed_in(session: AsyncSession, row: Any, liked: Any) -> SignedIn:
         row.last_seen_at,
         row.proved_at,
         preferences.read(liked),
+        notices.read(notice),
     )
 
 

@@ -1,6 +1,6 @@
 """Queries on accounts: the only place that selects them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Text,
+    Uuid,
     case,
     false,
     func,
@@ -24,6 +25,7 @@ from admin_app import filters
 from admin_app.actor import Actor, Role
 from admin_app.domains.users.access import readable_by
 from admin_app.domains.users.models import User
+from admin_app.exports.exportable import all_rows
 from admin_app.listing import Count, Listing, ListQuery, Page, Rows
 from admin_app.search import as_id, begins_id, contains, every_word, plain
 from admin_app.security.tokens import AccessToken
@@ -120,6 +122,15 @@ class UserRepository:
         may_act = (User.is_active, ~User.must_change_password)
         return await self._session.scalar(select(User.role).where(User.id == user_id, *may_act))
 
+    async def values_of(self, ids: Collection[UUID], names: Iterable[str]) -> dict[UUID, Any]:
+        """id -> what is in these columns now."""
+        table = User.__table__
+        wanted = table.c.id == func.any(literal(list(ids), ARRAY(Uuid())))
+        found = await self._session.execute(
+            select(table.c.id, *(table.c[name] for name in names)).where(wanted)
+        )
+        return {row.id: row for row in found}
+
     async def active_superusers(self) -> list[UUID]:
         statement = select(User.id).where(User.role == Role.SUPERUSER, User.is_active)
         return list(await self._session.scalars(statement))
@@ -187,6 +198,9 @@ class UserRepository:
     def selection(self, query: ListQuery) -> Select[Any]:
         """What `page` shows on all pages together, in columns `id` and `version`."""
         return LISTING.selection(self._readable(), query)
+
+    def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return all_rows(LISTING, self._readable(), query, columns)
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await LISTING.facets(self._session, self._readable(), query)

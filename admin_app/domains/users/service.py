@@ -1,21 +1,18 @@
 """Everything that can be done to accounts. Each change writes its history and its event; nothing commits."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import Select, false, true
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_app import audit, preferences
 from admin_app.actor import Actor, Role
-from admin_app.audit import UPDATED
-from admin_app.bulk.changes import NOT_YOURS, Change, Refusal, change_rows
+from admin_app.audit import CREATED, UPDATED
 from admin_app.database import violated_constraint
-from admin_app.domains.users import access
 from admin_app.domains.users.events import (
     Credential,
     CredentialChanged,
@@ -23,19 +20,18 @@ from admin_app.domains.users.events import (
     UserDeleted,
     UserUpdated,
 )
+from admin_app.domains.users.exporting import COLUMNS
+from admin_app.domains.users.many_service import LAST_SUPERUSER, ManyUsers
 from admin_app.domains.users.models import User
 from admin_app.domains.users.new_password import hash_for, refused, require_acceptable
 from admin_app.domains.users.repository import (
     LISTING,
-    UserRepository,
 )
 from admin_app.domains.users.schemas import MAX_PASSWORD_LENGTH, UserCreate, UserUpdate
 from admin_app.domains.users.second_factor_service import CodeRequired, HalfwayIn, complete_sign_in
-from admin_app.errors import Conflict, Forbidden, InvalidInput, NotFound, WrongCredential
-from admin_app.events import EventBus
+from admin_app.errors import Conflict, InvalidInput, NotFound, WrongCredential
 from admin_app.listing import Count, ListQuery, Page
 from admin_app.merging import Made, merge, require_version
-from admin_app.outbox import OutboxBus
 from admin_app.preferences import Preferences
 from admin_app.security.passwords import UNUSABLE, hashing_slot, normal, verify_password
 from admin_app.security.resets import end_links_of
@@ -43,9 +39,6 @@ from admin_app.security.second_factor import has_second_factor
 from admin_app.security.sessions import end_sessions_of
 from admin_app.security.tokens import end_access_of
 from admin_app.text import is_storable
-
-CHUNK = 500
-"""The most accounts one event speaks of."""
 
 ENDS_SESSIONS = frozenset({"role", "is_active", "password_hash"})
 """Whoever loses or gains a right, or gets a new password, signs in again.
@@ -66,19 +59,18 @@ WRONG_PASSWORD = "This is not your current password."  # noqa: S105  # a sentenc
 SAME_PASSWORD = "This is your current password. Choose another one."  # noqa: S105  # a sentence
 
 
-class UserService:
+class UserService(ManyUsers):
     """Runs inside the caller's transaction, as the actor.
 
     Every change is for superusers (Forbidden), but for what is the actor's own: password and preferences.
     """
 
     listing: ClassVar = LISTING
+    export_columns: ClassVar = COLUMNS
+    noun: ClassVar = "users"
 
     def __init__(self, session: AsyncSession, actor: Actor) -> None:
-        self._session = session
-        self._actor = actor
-        self._users = UserRepository(session, actor)
-        self._events: EventBus = OutboxBus(session, actor)
+        super().__init__(session, actor)
         self.kept: Sequence[Made] = ()
         """What others changed since the version the last `update` was based on."""
 
@@ -93,7 +85,7 @@ class UserService:
         user = User(**values, password_hash=password_hash)
         self._session.add(user)
         await self._flush()
-        audit.record(self._session, self._actor, "created", user)
+        audit.record(self._session, self._actor, CREATED, user)
         self._events.publish(UserCreated((user.id,)))
         return user
 
@@ -124,6 +116,13 @@ class UserService:
 
     async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
         return await self._users.count(query, exactly=exactly)
+
+    def require_export(self) -> None:
+        """Raises ProofRequired: a stolen session should not take everybody's address along."""
+        self._actor.require_proof()
+
+    async def export(self, query: ListQuery, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        return self._users.export(query, columns)
 
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         return await self._users.facets(query)
@@ -179,31 +178,6 @@ class UserService:
 
     async def selection(self, query: ListQuery) -> Select[Any]:
         return self._users.selection(query)
-
-    def guarded(self, change: Change) -> Change:
-        # So whoever acts is left, and an active superuser with them.
-        guards = [
-            Refusal(NOT_YOURS, false() if access.may_manage(self._actor) else true()),
-            Refusal("this is you", User.id == self._actor.id),
-        ]
-        return replace(change, guards=guards)
-
-    async def change_many(self, rows: Mapping[UUID, int], change: Change) -> dict[UUID, str | None]:
-        """Signs out everywhere whose account changes."""
-        self._require_manager()
-        await self._users.take_turn()
-        # Since the actor was looked up, somebody else's turn may have been about them.
-        if self._actor.id and await self._users.role_of(self._actor.id) is not Role.SUPERUSER:
-            raise Forbidden
-        reasons = await change_rows(self._session, self._actor, User, rows, self.guarded(change))
-        changed = [user_id for user_id, reason in reasons.items() if reason is None]
-        if changed:
-            end = end_access_of if "is_active" in change.values else end_sessions_of
-            await end(self._session, changed)
-            await end_links_of(self._session, changed)
-        for start in range(0, len(changed), CHUNK):
-            self._events.publish(UserUpdated(tuple(changed[start : start + CHUNK]), tuple(change.values)))
-        return reasons
 
     async def change_own_password(self, current: str, new: str) -> None:
         """In any role. Every session of the actor ends: the caller opens a new one for whoever is here.
@@ -310,7 +284,7 @@ class UserService:
         if is_kept or user.role is not Role.SUPERUSER or not user.is_active:
             return
         if await self._users.active_superusers() == [user.id]:
-            raise Conflict("This is the last active superuser. Make somebody else a superuser first.")
+            raise Conflict(LAST_SUPERUSER)
 
     async def _flush(self) -> None:
         try:
@@ -327,10 +301,6 @@ class UserService:
                     ) from None
                 case _:
                     raise
-
-    def _require_manager(self) -> None:
-        if not access.may_manage(self._actor):
-            raise Forbidden
 
 
 async def _hashed(email: str, name: str, password: SecretStr) -> str:

@@ -106,9 +106,6 @@ class TestNotThere:
                 "ranked": await service.search_products("overkill"),
                 "page": (await service.page(query)).rows,
                 "page of a search": (await service.page(ListQuery("price", False, "overkill"))).rows,
-                "identical": (await service.find_identical([(cast.alice.id, "Overkill", stays.description)]))[
-                    cast.alice.id, "Overkill", stays.description
-                ],
             }
             wrong = {name: rows for name, rows in found.items() if [row.id for row in rows] != [stays.id]}
             assert wrong == {}

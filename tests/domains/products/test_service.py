@@ -12,7 +12,7 @@ from admin_app.actor import Actor, Role, Source
 from admin_app.audit import AuditEntry
 from admin_app.bulk.changes import CHANGED_MEANWHILE, NOT_YOURS, NOTHING_TO_CHANGE, Change
 from admin_app.database import Database
-from admin_app.domains.products import service as product_service
+from admin_app.domains.products import many_service
 from admin_app.domains.products.handlers import UPDATE_PRODUCT_INDEX
 from admin_app.domains.products.models import Product
 from admin_app.domains.products.schemas import ProductCreate, ProductUpdate
@@ -514,7 +514,7 @@ class TestManyAtOnce:
         database: Database,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(product_service, "CHUNK", 2)
+        monkeypatch.setattr(many_service, "CHUNK", 2)
         async with products(cast.alice) as service:
             rows = await service.create_many([(NEW, cast.alice.id)] * 5)
             await service.change_many({row.id: 1 for row in rows}, DEACTIVATE)
