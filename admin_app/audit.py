@@ -79,6 +79,9 @@ SOURCES = {
 }
 """From where it was done, for people."""
 
+BY_OPERATION, BY_IMPORT = "Bulk #", "Import, operation #"
+"""The same, with its number, of what an operation did."""
+
 NOUNS = {"bulkoperation": "operations", "auditentry": "entries of the history"}
 """What people call many rows of a kind, where it is not the kind with an s."""
 

@@ -119,7 +119,7 @@ RULES = (
     ),
     Rule(
         "domains.*.exporting",
-        "audit bulk.models exports.exportable domains.*.models domains.*.access",
+        "actor audit bulk.models exports.exportable domains.*.models domains.*.access",
         (*WEB, *QUEUE, *SESSION),
     ),
     Rule(

@@ -21,6 +21,8 @@ from admin_app.admin.pictures import Numbered, Picture, PictureChanges, as_words
 from admin_app.audit import (
     ACTIONS,
     AT_THE_DOOR,
+    BY_IMPORT,
+    BY_OPERATION,
     HIDDEN,
     IN_TITLE,
     NOUNS,
@@ -164,7 +166,8 @@ class ToldEntry:
     def where(self) -> str:
         """From where it was done."""
         if self.entry.operation_number is not None:
-            return f"Bulk #{self.entry.operation_number}"
+            by = BY_IMPORT if self.entry.source == Source.IMPORT else BY_OPERATION
+            return f"{by}{self.entry.operation_number}"
         source = self.entry.source
         return SOURCES[Source(source)] if source in set(Source) else str(source).capitalize()
 

@@ -145,6 +145,7 @@ def test_an_entry_is_told_in_a_line(values: dict[str, Any], title: str) -> None:
         ({}, "Form"),
         ({"source": "inline"}, "In the list"),
         ({"source": "bulk", "operation_number": 12}, "Bulk #12"),
+        ({"source": "import", "operation_number": 12}, "Import, operation #12"),
         ({"source": "bulk"}, "Bulk operation"),
         ({"source": "import"}, "Import"),
         ({"source": "system"}, "System"),

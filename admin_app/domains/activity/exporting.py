@@ -17,7 +17,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from admin_app.audit import ACTIONS, AT_THE_DOOR, HIDDEN, IN_TITLE, NOUNS, SOURCES, AuditEntry
+from admin_app.actor import Source
+from admin_app.audit import (
+    ACTIONS,
+    AT_THE_DOOR,
+    BY_IMPORT,
+    BY_OPERATION,
+    HIDDEN,
+    IN_TITLE,
+    NOUNS,
+    SOURCES,
+    AuditEntry,
+)
 from admin_app.bulk.models import BulkOperation
 from admin_app.domains.activity.models import FIELDS, PEOPLE
 from admin_app.domains.users.models import User
@@ -101,7 +112,8 @@ def _where() -> ColumnElement[str]:
         *((AuditEntry.source == source.value, word) for source, word in SOURCES.items()),
         else_=_capitalized(AuditEntry.source),
     )
-    return func.coalesce(_text("Bulk #") + number, shown, type_=Text())
+    by = case((AuditEntry.source == Source.IMPORT.value, _text(BY_IMPORT)), else_=_text(BY_OPERATION))
+    return func.coalesce(by + number, shown, type_=Text())
 
 
 COLUMNS: Sequence[ExportColumn] = (
