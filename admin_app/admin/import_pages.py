@@ -186,6 +186,7 @@ class ImportPages(Pages):
     ) -> dict[str, Any]:
         actor, given = actor_of(request), request.query_params
         view = self.site.view(import_.kind)
+        request.state.below = import_.kind
         importer = ImportService(session, actor).importer(import_.kind)
         is_matching = import_.state is ImportState.MATCHING or (
             import_.state is ImportState.CHECKED and given.get("step") == "columns"

@@ -32,13 +32,14 @@ def menu(views: Sequence[ServiceView], base_url: str, request: Request) -> list[
     lists = [_link(view, base_url, request) for view in views if view.allows(actor, "list")]
     exports, path = f"{base_url}/exports", request.url.path
     is_open = path == exports or path.startswith(f"{base_url}/export/")
-    return [*lists, MenuLink("Exports", exports, "download", path == exports, is_open)]
+    return [*lists, MenuLink("Exports", exports, "download", is_open, is_open)]
 
 
 def _link(view: ServiceView, base_url: str, request: Request) -> MenuLink:
     path = f"{base_url}/{view.identity}/"
     url = f"{path}list"
-    is_open = request.url.path.startswith(path)
+    # The pages of an import have no list's name in their address.
+    is_open = request.url.path.startswith(path) or getattr(request.state, "below", "") == view.identity
     here = ""
     if request.url.path == url:
         here = urlencode([item for item in request.query_params.multi_items() if item[0] not in PAGING])

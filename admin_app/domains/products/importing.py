@@ -79,7 +79,14 @@ class ProductImporter(Importer):
             also=("handle", "url handle", "sku"),
         ),
         Field("name", "Name", is_required=True, also=("title",)),
-        Field("description", "Description", also=("body (html)",), can_be_emptied=True, is_text=True),
+        Field(
+            "description",
+            "Description",
+            "Text, of any number of lines.",
+            also=("body (html)",),
+            can_be_emptied=True,
+            is_text=True,
+        ),
         Field("price", "Price", "Such as 1250.50.", is_required=True, also=("variant price",)),
         Field(
             "is_active",
