@@ -249,8 +249,9 @@ def _nothing_there() -> Iterator[None]:
 
 def _delete_unfinished(path: Path) -> None:
     """What obstore (0.12) had of a file when its process was killed: `name#1`, and so on."""
-    for unfinished in path.parent.glob(f"{escape(path.name)}#[0-9]*"):
-        unfinished.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # an empty folder goes with its last file
+        for unfinished in path.parent.glob(f"{escape(path.name)}#[0-9]*"):
+            unfinished.unlink(missing_ok=True)
 
 
 def _connect(url: str, options: Mapping[str, str], usual: Mapping[str, Any]) -> ObjectStore:

@@ -115,7 +115,11 @@ async def copying(
         if is_underway:
             # asyncpg (0.32) sometimes takes the connection for free while it still reads what it cancelled.
             with suppress(Exception):
-                await driver.close(timeout=CANCEL_SECONDS)  # which cancels the statement first
+                # Which cancels the statement first, and waits for that without end: a cancellation that comes
+                # before PostgreSQL has begun is lost.
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await driver.close()
+            driver.terminate()
             await session.invalidate()
 
 

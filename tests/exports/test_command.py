@@ -79,5 +79,8 @@ def _stopped(settings: Settings, data_dir: Path, folder: Path) -> tuple[int, str
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=30)
+        try:
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
         return process.returncode, told
