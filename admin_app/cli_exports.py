@@ -72,6 +72,8 @@ def _stopping() -> Iterator[None]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.insert(0, signal.Signals(number))
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell's script
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     usual = signal.signal(signal.SIGTERM, interrupt)
