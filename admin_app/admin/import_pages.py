@@ -46,7 +46,6 @@ from admin_app.imports.service import ImportService
 
 FILE, COLUMN, SHOWN = "file", "column-", "shown"
 MAX_LINE = 2**62
-RECENT = 20
 BROKEN_FORM = (
     "The file could not be taken. If its name is very long, give it a shorter one, and send it again."
 )
@@ -60,7 +59,7 @@ class ImportPages(Pages):
         async with self._reading(request) as session:
             service = ImportService(session, actor_of(request))
             importer = service.importer(view.identity)
-            recent = await service.recent(view.identity, RECENT)
+            recent = await service.recent(view.identity)
         if request.method == "POST":
             try:
                 posted = await _posted(request)

@@ -85,6 +85,11 @@ class BulkAction(Generic[Parameters]):
     def may_undo(self, actor: Actor) -> bool:
         return self.may_run(actor)
 
+    def require_proof(self, actor: Actor, number: int) -> None:
+        """Before so many rows are changed. Raises ProofRequired."""
+        if self.needs_proof_above is not None and number > self.needs_proof_above:
+            actor.require_proof()
+
     def change(self, parameters: Parameters) -> Change:
         raise NotImplementedError(f"{type(self).__name__}.change")
 

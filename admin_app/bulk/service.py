@@ -168,9 +168,7 @@ class OperationService:
         await self._require_undoing_alone(operation)
         counts = await plan.count(self._session, self._actor, parameters)
         _require_shown(counts, fingerprint, typed)
-        limit = plan.action.needs_proof_above
-        if limit is not None and counts.changing > limit:
-            self._actor.require_proof()
+        plan.action.require_proof(self._actor, counts.changing)
         operation.confirmed_at = await self._session.scalar(select(func.now()))
         operation.parameters = parameters.model_dump(mode="json")
         operation.total = operation.confirmed = counts.total

@@ -106,7 +106,6 @@ class ExportService:
         service.require_export()
         columns = chosen(service, request.columns)
         expected = await self.count(request.kind, request.query)
-        export_id = uuid4()
         export = Export(
             kind=request.kind,
             format=request.format,
@@ -118,7 +117,7 @@ class ExportService:
             address=self._actor.address,
             request_id=self._actor.request_id,
             expected=expected.number,
-            file=f"exports/{export_id}.{request.format.value}",
+            file=f"exports/{uuid4()}.{request.format.value}",
         )
         self._session.add(export)
         await self._session.flush()

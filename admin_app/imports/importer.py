@@ -56,8 +56,6 @@ class Importer:
     """The field a row is called by."""
     schema: ClassVar[type[BaseModel]]
     """What the cells of a row may say: every field may be left out, and each is judged for itself."""
-    needs_proof: ClassVar[bool] = False
-    """Whoever confirms must have shown lately who they are."""
     action: ClassVar[BulkAction[Any]]
 
     def may_import(self, actor: Actor) -> bool:

@@ -93,11 +93,6 @@ class ImportService:
         """To go on with it."""
         return _own(await self.get_by_id(import_id), self._actor)
 
-    async def of_operation(self, operation_id: UUID) -> Import | None:
-        """The import an operation carries out, for who may see it."""
-        statement = self._visible().where(Import.operation_id == operation_id)
-        return (await self._session.scalars(statement)).one_or_none()
-
     async def recent(self, kind: str, limit: int = 20) -> list[Import]:
         """The actor's, the newest first, discarded ones left out."""
         self.importer(kind)
@@ -175,10 +170,10 @@ class ImportService:
             raise Conflict(NOT_CHECKED)
         if attempt not in {None, import_.attempt}:
             raise Conflict(CHECKED_AGAIN)
-        if not import_.to_create + import_.to_update:
+        number = import_.to_create + import_.to_update
+        if not number:
             raise Conflict(NOTHING_TO_DO)
-        if importer.needs_proof:
-            self._actor.require_proof()
+        importer.action.require_proof(self._actor, number)
         operation = self._operation_of(importer, import_)
         operation.confirmed_at = await self._session.scalar(select(func.now()))
         self._session.add(operation)

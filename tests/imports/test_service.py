@@ -116,7 +116,7 @@ async def test_it_is_confirmed_once_whatever_the_number_of_clicks(database: Data
             operation.id,
             f"import #{import_.number}, rows.csv: 2 to create, 0 to change, 0 unchanged, 0 refused",
         )
-        assert (await ImportService(session, cast.alice).of_operation(operation.id)).id == import_.id
+        assert (await ImportService(session, cast.alice).get_by_id(import_.id)).operation_id == operation.id
         for change in (ImportService(session, cast.alice).discard, _match_again(session, cast.alice)):
             with pytest.raises(Conflict):
                 await change(import_.id)

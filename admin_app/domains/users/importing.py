@@ -46,7 +46,6 @@ class UserImporter(Importer):
     keys = {"email": "E-mail", "id": "Id"}  # noqa: RUF012
     label = "email"
     schema = UserRow
-    needs_proof = True
     action = ImportUsers()
 
     def may_import(self, actor: Actor) -> bool:
