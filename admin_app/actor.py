@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID, uuid4
 
+from structlog.contextvars import get_contextvars
+
 from admin_app.errors import ProofRequired
 
 
@@ -24,6 +26,12 @@ class Source(StrEnum):
     SYSTEM = "system"
 
 
+def _request_id() -> UUID:
+    """Of the request in whose course they act: the one whose task this is, too; else a new one."""
+    bound = get_contextvars().get("request_id")
+    return UUID(bound) if bound else uuid4()
+
+
 @dataclass(frozen=True)
 class Actor:
     """`id` is None for the system itself (tasks, the command line)."""
@@ -33,7 +41,7 @@ class Actor:
     label: str
     source: Source = Source.SYSTEM
     address: str | None = None
-    request_id: UUID = field(default_factory=uuid4)
+    request_id: UUID = field(default_factory=_request_id)
     operation_id: UUID | None = None
     """The bulk operation in whose course they act."""
 

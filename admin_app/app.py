@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,15 +22,22 @@ from admin_app.api.app import API_URL, IMPORTS, UPLOADS, create_api
 from admin_app.config import Settings
 from admin_app.domains import open_database
 from admin_app.failures import ErrorsMiddleware
+from admin_app.health import Health
+from admin_app.metrics import CONTENT_TYPE, Metrics, MetricsMiddleware
+from admin_app.presence import Kind, Presence
+from admin_app.request_log import RequestLogMiddleware
 from admin_app.security.body_limit import BodyLimitMiddleware
 from admin_app.security.cross_site import CrossSiteMiddleware
 from admin_app.security.headers import SecurityHeadersMiddleware
 from admin_app.security.proxies import Network, TrustedProxiesMiddleware
 from admin_app.security.throttle import Throttle
+from admin_app.storage import storage_of
 
 FLASH_SECONDS = 600
 ANSWER_SECONDS = 30.0
 """The longest anybody waits for a database that accepts a statement and says nothing more."""
+
+LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
 
 class Website(Starlette):
@@ -43,17 +51,27 @@ class Website(Starlette):
         answering = SecurityHeadersMiddleware(
             super().build_middleware_stack(), is_https=self.is_https, image_origin=self.image_origin
         )
-        return TrustedProxiesMiddleware(answering, self.trusted_proxies)
+        proxied = TrustedProxiesMiddleware(answering, self.trusted_proxies)
+        return RequestLogMiddleware(proxied, self.trusted_proxies)
+
+    def note_end(self) -> None:
+        """From now on /ready says that it takes no more requests."""
+        self.state.health.is_stopping = True
 
 
 def create_app(settings: Settings) -> Website:
-    """The ASGI application. It connects to PostgreSQL on the first request, to Redis at a sign-in."""
+    """The ASGI application. It connects to PostgreSQL when it is served, to Redis at a sign-in."""
     database = open_database(settings, answer_seconds=ANSWER_SECONDS)
     throttle = Throttle(settings.redis_url)
+    health = Health(settings, storage_of(database))
+    token = settings.metrics_token.get_secret_value()
+    metrics = Metrics(token, database, health) if token else None
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
+        async with Presence(database, Kind.WEB):
+            yield
+        await health.close()
         await throttle.close()
         await database.close()
 
@@ -65,12 +83,28 @@ def create_app(settings: Settings) -> Website:
             return await problems.respond(request, error)
         return await error_pages.respond(render_error, request, error)
 
+    async def ready(_request: Request) -> Response:
+        status = await health.status()
+        return JSONResponse({"status": status}, status.code)
+
+    async def show_metrics(request: Request) -> Response:
+        if metrics is None or not metrics.opens(request.headers.get("authorization", "")):
+            raise HTTPException(404)
+        return Response(await metrics.text(), media_type=CONTENT_TYPE)
+
     app = Website(
-        routes=[Route("/", _to_admin), Route(BASE_URL, _to_admin), Route("/live", _live)],
+        routes=[
+            Route("/", _to_admin),
+            Route(BASE_URL, _to_admin),
+            Route(LIVE, _live),
+            Route(READY, ready),
+            Route(METRICS, show_metrics),
+        ],
         lifespan=lifespan,
         exception_handlers={HTTPException: on_error},
         middleware=[
             # Outermost first.
+            *([Middleware(MetricsMiddleware, metrics=metrics)] if metrics else []),
             Middleware(CompressionMiddleware),
             Middleware(
                 FlashMiddleware,
@@ -80,7 +114,7 @@ def create_app(settings: Settings) -> Website:
                 https_only=settings.is_https,
             ),
             Middleware(ErrorsMiddleware, respond=on_error),
-            Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
+            Middleware(HostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
             Middleware(
                 BodyLimitMiddleware,
                 anonymous_paths={f"{BASE_URL}/{name}" for name in ("login", "login/code", "forgot")},
@@ -102,9 +136,22 @@ def create_app(settings: Settings) -> Website:
     app.trusted_proxies = settings.trusted_proxies
     app.state.database = database
     app.state.throttle = throttle
+    app.state.health = health
     site = AppAdmin(app, database, settings, throttle)
     app.mount(API_URL, create_api(database, settings, site.media_url, site.asset, BASE_URL), name="api")
     return app
+
+
+class HostMiddleware(TrustedHostMiddleware):
+    """Whatever watches over this process asks by its address, or by a name only that knows."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_watching = (
+            scope["type"] == "http"
+            and scope["path"] in {LIVE, READY, METRICS}
+            and "host" in Headers(scope=scope)
+        )
+        await (self.app if is_watching else super().__call__)(scope, receive, send)
 
 
 class FlashMiddleware(SessionMiddleware):

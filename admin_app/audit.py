@@ -40,6 +40,8 @@ ACTIONS = {
     "deleted": "Deleted",
     "restored": "Restored",
     "purged": "Deleted for good",
+    "retried": "Retried",
+    "parked": "Parked",
     "signed in": "Signed in",
     "sign-in failed": "Sign-in failed",
     "signed out": "Signed out",
@@ -82,7 +84,11 @@ SOURCES = {
 BY_OPERATION, BY_IMPORT = "Bulk #", "Import, operation #"
 """The same, with its number, of what an operation did."""
 
-NOUNS = {"bulkoperation": "operations", "auditentry": "entries of the history"}
+NOUNS = {
+    "bulkoperation": "operations",
+    "auditentry": "entries of the history",
+    "delivery": "deliveries",
+}
 """What people call many rows of a kind, where it is not the kind with an s."""
 
 Snapshot = Mapping[str, Any]

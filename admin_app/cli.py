@@ -1,7 +1,6 @@
 """The `admin-app` command. A command gets its settings and servers from `installation()`; see `migrate`."""
 
 import asyncio
-import logging
 import os
 import socket
 from typing import Annotated, Any
@@ -41,14 +40,6 @@ class Sentences(TyperGroup):
 app = typer.Typer(cls=Sentences, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def _log(settings: Settings, name: str) -> None:
-    logging.basicConfig(level=settings.log_level, format=f"{name}: %(levelname)s %(name)s: %(message)s")
-    if settings.log_level == "INFO":
-        # They announce each start, stop and request at length; SAQ with all it knows of its connection.
-        for chatty in ("uvicorn", "saq", "httpx", "httpx2"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -70,9 +61,12 @@ def main(
 @app.command()
 def up(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None, demo: bool = False) -> None:
     """Run everything here: servers, migrations, website, relay and worker. --demo adds sample data."""
-    from admin_app import supervisor
+    from admin_app import logs, supervisor
 
-    supervisor.up(configured(data_dir), host=host, port=port, demo=demo)
+    settings = configured(data_dir)
+    settings = settings.model_copy(update={"log_format": settings.log_format or "text"})
+    logs.configure("up", settings.log_level, settings.log_format)
+    supervisor.up(settings, host=host, port=port, demo=demo)
 
 
 @app.command()
@@ -83,35 +77,42 @@ def serve(
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the website."""
-    from admin_app import web
+    from admin_app import logs, web
     from admin_app.app import create_app
     from admin_app.security.headers import security_headers
 
     # `up` hands down a socket that it holds open itself.
     with web.listen(host, port) if fd is None else socket.socket(fileno=fd) as listener:  # noqa: SIM117
         with installation(data_dir) as settings:
-            _log(settings, "web")
-            web.serve(create_app(settings), listener, security_headers(is_https=settings.is_https))
+            logs.configure("web", settings.log_level, settings.log_format)
+            website = create_app(settings)
+            web.serve(
+                website,
+                listener,
+                security_headers(is_https=settings.is_https),
+                drain_seconds=settings.drain_seconds,
+                on_stop=website.note_end,
+            )
 
 
 @app.command()
 def relay(data_dir: DataDir = None) -> None:
     """Hand due deliveries to the queue."""
-    from admin_app import relay
+    from admin_app import logs, relay
     from admin_app.domains import LONG_TASKS, SLOW_TASKS
 
     with installation(data_dir) as settings:
-        _log(settings, "relay")
+        logs.configure("relay", settings.log_level, settings.log_format)
         asyncio.run(relay.run(settings, SLOW_TASKS, LONG_TASKS))
 
 
 @app.command()
 def worker(data_dir: DataDir = None) -> None:
     """Do the work that waits in the queue."""
-    from admin_app import worker
+    from admin_app import logs, worker
 
     with installation(data_dir) as settings:
-        _log(settings, "worker")
+        logs.configure("worker", settings.log_level, settings.log_format)
         asyncio.run(worker.run(settings))
 
 
@@ -121,8 +122,8 @@ def migrate(data_dir: DataDir = None) -> None:
     from admin_app import migrations
 
     with installation(data_dir) as settings:
-        before = migrations.current(settings.database_url)
-        migrations.upgrade(settings.database_url)
+        before = migrations.current(settings.direct_url)
+        migrations.upgrade(settings.direct_url)
     after = migrations.head()
     typer.echo(f"at {after}" if before == after else f"{before or 'empty'} -> {after}")
 

@@ -1,7 +1,6 @@
 """The commands about the search index: `admin-app search setup`, `rebuild` and `check`."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +30,9 @@ KINDS = {
 @search.callback()
 def _said_once() -> None:
     """What goes wrong is said by the command itself."""
-    logging.basicConfig(level=logging.ERROR)
+    from admin_app import logs
+
+    logs.configure("search", "ERROR")
 
 
 @search.command()

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     """An empty `database_url` or `redis_url` means: run a private server under `data_dir`.
 
     An empty `storage_url` is a folder there, an empty `search_url` the search index in PostgreSQL.
+    With a `database_direct_url`, `database_url` is a pooler in transaction mode before that same database.
     """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
@@ -55,15 +56,20 @@ class Settings(BaseSettings):
     smtp_url: str = Field(default="", repr=False)
     mail_from: str = ""
     log_level: str = "INFO"
+    log_format: str = ""
+    metrics_token: SecretStr = SecretStr("")
+    database_direct_url: str = ""
     database_pool_size: int = Field(default=10, ge=1, le=200)
     delivery_lease_seconds: float = Field(default=15, ge=0.1, le=3600)
     delivery_max_tries: int = Field(default=10, ge=1, le=1000)
+    delivery_days: int = Field(default=30, ge=1, le=3650)
+    drain_seconds: float = Field(default=0, ge=0, le=60)
     session_idle_hours: float = Field(default=12, gt=0, le=MAX_SESSION_HOURS)
     session_absolute_hours: float = Field(default=24 * 7, gt=0, le=MAX_SESSION_HOURS)
     api_rate_limit: str = "1200/minute"
     second_factor_roles: Annotated[tuple[str, ...], NoDecode] = ()
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
     def _postgres_only(cls, value: str) -> str:
         if not value:
@@ -142,7 +148,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as Shop <shop@example.com>") from None
         return value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "metrics_token")
     @classmethod
     def _long_secret(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value()) < MIN_SECRET_LENGTH:
@@ -203,6 +209,13 @@ class Settings(BaseSettings):
             raise ValueError("must be a number of requests and a time, such as 1200/minute")
         return value
 
+    @field_validator("log_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value.lower() not in {"", "json", "text"}:
+            raise ValueError("must be json or text")
+        return value.lower()
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -214,6 +227,12 @@ class Settings(BaseSettings):
     def _secret_with_own_database(self) -> Self:
         if self.database_url and not self.secret_key.get_secret_value():
             raise ValueError("SECRET_KEY must be set when DATABASE_URL is set")
+        return self
+
+    @model_validator(mode="after")
+    def _pooler_before_database(self) -> Self:
+        if self.database_direct_url and not self.database_url:
+            raise ValueError("DATABASE_URL must be the pooler's when DATABASE_DIRECT_URL is set")
         return self
 
     @model_validator(mode="after")
@@ -229,6 +248,11 @@ class Settings(BaseSettings):
         if self.storage_options and self.files_url.startswith("file:"):
             raise ValueError("STORAGE_OPTIONS are for a STORAGE_URL of s3://, gs:// or az://")
         return self
+
+    @property
+    def direct_url(self) -> str:
+        """The database itself, for what a pooler in transaction mode cannot do."""
+        return self.database_direct_url or self.database_url
 
     @property
     def files_url(self) -> str:

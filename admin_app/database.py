@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import (
     DateTime,
     Enum,
@@ -16,19 +17,22 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     TypeDecorator,
+    Uuid,
     event,
     func,
     text,
 )
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.base import Executable
 
-from admin_app.errors import TooSlow
+from admin_app.errors import OutcomeUnknown, TooSlow
 from admin_app.glances import Glances, Question
+from admin_app.pooler import through_pooler
 
 # A plan made for any value takes the wrong index for most: 600 ms against 1 ms for a rare word in a million
 # rows. Compiling a query to machine code costs more than any page's query takes.
@@ -40,11 +44,12 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "330s",
 }
 
-
 READ_SECONDS = 2.0
 """The longest a statement of a request may take that only looks; a page may set itself another limit."""
 
 QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
+LOST_STATES = ("08", "57P")
+"""The connection broke, or the server ended."""
 
 _DATABASE = "database"
 
@@ -66,6 +71,17 @@ class Identified:
     """A time-ordered id made by PostgreSQL 18."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.uuidv7(), sort_order=-1)
+
+
+class WrittenAt(TypeDecorator[datetime]):
+    """The time an id was made, to compare it with: ids are in its order."""
+
+    impl = Uuid
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> UUID | None:
+        """The first id of that millisecond (RFC 9562, 5.7)."""
+        return None if value is None else UUID(int=max(0, int(value.timestamp() * 1000)) << 80)
 
 
 class Timestamped:
@@ -105,6 +121,9 @@ def text_enum(kind: type[StrEnum], name: str) -> Enum:
 class Database:
     """One engine and its sessions.
 
+    With a `direct_url`, `url` is a pooler in transaction mode. What outlives a transaction (a lock, LISTEN,
+    a setting) needs a connection of `direct`, which is then an engine that keeps none open.
+
     `session_info` is laid on every session: the place where the application hands the outbox its
     table of event handlers without the database knowing any domain. `on_close` ends what was laid there.
 
@@ -115,20 +134,29 @@ class Database:
         self,
         url: str,
         *,
+        direct_url: str = "",
         pool_size: int = 10,
         answer_seconds: float | None = None,
         session_info: Mapping[str, Any] | None = None,
         on_close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        usual = {"server_settings": SERVER_SETTINGS, "command_timeout": answer_seconds}
+        pooled = {**usual, **through_pooler(SERVER_SETTINGS), "prepared_statement_cache_size": 0}
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
             hide_parameters=True,  # values have no place in a log
-            connect_args={"server_settings": SERVER_SETTINGS, "command_timeout": answer_seconds},
+            connect_args=pooled if direct_url else usual,
         )
         event.listen(self.engine.sync_engine, "handle_error", _on_error)
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self.direct = self.engine
+        if direct_url:
+            self.direct = create_async_engine(
+                direct_url, poolclass=NullPool, hide_parameters=True, connect_args=usual
+            )
         self.info = {**(session_info or {}), _DATABASE: self}
         self._sessions = self.sessionmaker()
         self.long_reads = asyncio.Semaphore(pool_size // 2)
@@ -137,7 +165,9 @@ class Database:
         _, options = self.engine.dialect.create_connect_args(self.engine.url)
         # A glance finds rows by an index whatever its values are: planning it each time takes twice as long.
         settings = {**SERVER_SETTINGS, "plan_cache_mode": "auto"}
-        self.glances = Glances(dict(options), max(1, pool_size // 2), settings, READ_SECONDS)
+        self.glances = Glances(
+            dict(options), max(1, pool_size // 2), settings, READ_SECONDS, is_pooled=bool(direct_url)
+        )
 
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """A new session maker, for a library that reconfigures the one it is given."""
@@ -145,9 +175,21 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Commits once at the end, or rolls everything back when the block raises."""
-        async with self._sessions.begin() as session:
+        """Commits once at the end, or rolls everything back when the block raises.
+
+        Raises OutcomeUnknown when the connection is lost in between.
+        """
+        async with self._sessions() as session, session.begin() as whole:
             yield session
+            await session.flush()
+            try:
+                if whole.is_active:
+                    await whole.commit()
+            except (DBAPIError, asyncpg.InterfaceError, OSError) as error:
+                state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+                if state and not state.startswith(LOST_STATES):
+                    raise  # PostgreSQL refused it
+                raise OutcomeUnknown from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -167,12 +209,19 @@ class Database:
             await close()
         await self.glances.close()
         await self.engine.dispose()
+        await self.direct.dispose()
 
 
 def beside(session: AsyncSession) -> AbstractAsyncContextManager[AsyncSession]:
     """A transaction of its own, which is committed whatever becomes of the session's."""
     database: Database = session.info[_DATABASE]
     return database.transaction()
+
+
+def direct_engine(session: AsyncSession) -> AsyncEngine:
+    """For connections that keep something for longer than a transaction: see Database."""
+    database: Database = session.info[_DATABASE]
+    return database.direct
 
 
 class GlanceSession:
@@ -227,6 +276,12 @@ class _Explain(Executable, ClauseElement):
 @compiles(_Explain)
 def _compile_explain(element: _Explain, compiler: Any, **options: Any) -> str:
     return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """One whose end asyncpg has seen, after a restart of what is at the other, is replaced unasked."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _on_error(context: ExceptionContext) -> None:

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from admin_app import migrations
 from admin_app.config import ConfigurationError, Settings
+from admin_app.database import Database
 from admin_app.domains import open_mailer, open_storage
 from admin_app.embedded import embedded_servers
 from admin_app.errors import Unavailable
 from admin_app.outbox import describe
+from admin_app.presence import ALIVE_SECONDS, Kind, processes
 from admin_app.search_meilisearch import MeilisearchEngine, read_synonyms
 
 MIN_POSTGRESQL = 180000
@@ -45,6 +47,8 @@ def examine(configured: Settings) -> Iterator[Check]:
         with embedded_servers(configured) as settings:
             yield _attempt("data directory", lambda: _data_directory(settings))
             yield from _database(settings, is_embedded=not configured.database_url)
+            if settings.database_direct_url:
+                yield _attempt("pooler", lambda: asyncio.run(_pooler(settings)))
             yield _attempt("queue", lambda: _queue(settings, is_embedded=not configured.redis_url))
             yield _attempt("storage", lambda: _storage(settings))
             yield _attempt("search", lambda: asyncio.run(_search(settings)))
@@ -68,11 +72,11 @@ def _data_directory(settings: Settings) -> Check:
 
 def _database(settings: Settings, *, is_embedded: bool) -> Iterator[Check]:
     try:
-        facts = asyncio.run(_facts(settings.database_url))
+        facts = asyncio.run(_facts(settings.direct_url))
     except Exception as error:  # the same: the queue is still to be examined
-        yield Check("PostgreSQL", f"{masked(settings.database_url)}: {describe(error)}", is_ok=False)
+        yield Check("PostgreSQL", f"{masked(settings.direct_url)}: {describe(error)}", is_ok=False)
         return
-    place = "embedded" if is_embedded else f"external, {masked(settings.database_url)}"
+    place = "embedded" if is_embedded else f"external, {masked(settings.direct_url)}"
     is_new_enough = int(facts["number"]) >= MIN_POSTGRESQL
     need = "" if is_new_enough else "; version 18 or newer is needed"
     yield Check("PostgreSQL", f"{facts['version']} ({place}){need}", is_new_enough)
@@ -82,7 +86,9 @@ def _database(settings: Settings, *, is_embedded: bool) -> Iterator[Check]:
             f"{installed} installed" if installed else f"{available} available" if available else "missing"
         )
         yield Check(name, state, available is not None)
-    yield _attempt("migrations", lambda: _migrations(settings))
+    yield (migrated := _attempt("migrations", lambda: _migrations(settings)))
+    if migrated.is_ok:
+        yield _attempt("processes", lambda: asyncio.run(_processes(settings)))
 
 
 async def _facts(database_url: str) -> dict[str, Any]:
@@ -106,13 +112,36 @@ async def _facts(database_url: str) -> dict[str, Any]:
         await engine.dispose()
 
 
+async def _pooler(settings: Settings) -> Check:
+    database = Database(
+        settings.database_url, direct_url=settings.database_direct_url, answer_seconds=TIMEOUT_SECONDS
+    )
+    try:
+        async with database.reading() as session:
+            await session.execute(text("SELECT 1"))
+    finally:
+        await database.close()
+    return Check("pooler", f"{masked(settings.database_url)} answers")
+
+
 def _migrations(settings: Settings) -> Check:
-    current, head = migrations.current(settings.database_url), migrations.head()
+    current, head = migrations.current(settings.direct_url), migrations.head()
     if current == head:
         return Check("migrations", f"at head {head}")
     return Check(
         "migrations", f"at {current or 'nothing'}, head is {head}; run: admin-app migrate", is_ok=False
     )
+
+
+async def _processes(settings: Settings) -> Check:
+    database = Database(settings.direct_url, answer_seconds=TIMEOUT_SECONDS)
+    try:
+        async with database.reading() as session:
+            kinds = [process.kind for process, is_alive in await processes(session) if is_alive]
+    finally:
+        await database.close()
+    seen = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind)
+    return Check("processes", f"{seen}, seen in the last {ALIVE_SECONDS:g} s")
 
 
 def _queue(settings: Settings, *, is_embedded: bool) -> Check:

@@ -10,6 +10,7 @@ AppError
 ├── TooMany       429  too much was tried or asked for in a while; says how long to wait
 ├── TooSlow       503  the database was given a time for this, and it was not enough
 └── Unavailable   503  something beside the database (file storage, search index) cannot be used just now
+    └── OutcomeUnknown  the connection was lost while the database was told to keep a change
 """
 
 from collections.abc import Mapping
@@ -105,6 +106,16 @@ class Unavailable(AppError):
     """Nobody is to blame who asked. A task that raises it is tried again until it is over."""
 
     status = 503
+
+
+class OutcomeUnknown(Unavailable):
+    """It is there as a whole, or not at all; only looking can tell."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection to the database was lost while saving. Look whether the change is there before "
+            "you try again."
+        )
 
 
 _SENTENCES = {

@@ -1,8 +1,6 @@
 """What a request that fails is told, by page or API: a status and one sentence, never SQL or a trace."""
 
 import logging
-import re
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -16,14 +14,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_app.errors import AppError, NotFound
-from admin_app.outbox import describe
+from admin_app.request_log import route_of
 
 UNAVAILABLE = "The database cannot be reached right now. Nothing was changed; try again in a moment."
 BUSY = "Somebody else was changing the same rows. Nothing was changed; try again."
 RACE_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
 GONE_STATES = ("08", "53", "57P")  # connection lost, out of resources, shutting down or starting up
 RETRY_SECONDS = 5
-ONE_TIME_LINK = re.compile(r"(/reset/).+")
 
 Respond = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -45,14 +42,16 @@ def failure_of(request: Request, error: Exception) -> Failure:
     explained = explain(error)
     if explained is None:
         incident = uuid4()
-        _log(f"incident {incident} at {request.method} {_path(request)}", error)
+        logger.error(
+            "incident %s at %s %s", incident, request.method, route_of(request.scope), exc_info=error
+        )
         message = f"Something went wrong on our side. Nothing was changed. Incident {incident}."
         return Failure(500, message, incident=incident)
     status, message = explained
     # Such as Allow, which a 405 must carry (RFC 9110, 15.5.6).
     headers = dict(error.headers or {}) if isinstance(error, HTTPException | AppError) else {}
     if status == 503:
-        logger.warning("%s %s: %s", request.method, _path(request), type(error).__name__)
+        logger.warning("%s %s: %s", request.method, route_of(request.scope), type(error).__name__)
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
     return Failure(status, message, headers)
 
@@ -117,17 +116,3 @@ class ErrorsMiddleware:
                 raise
             response = await self._respond(Request(scope, receive), error)
             await response(scope, receive, send)
-
-
-def _path(request: Request) -> str:
-    """For the log, where nobody may find a link that still works."""
-    return ONE_TIME_LINK.sub(r"\1…", request.url.path)
-
-
-def _log(message: str, error: Exception) -> None:
-    if isinstance(error, DBAPIError):
-        # Its text repeats the values of the statement and of the row, a password hash among them.
-        trace = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("%s: %s\n%s", message, describe(error), trace)
-    else:
-        logger.error("%s", message, exc_info=error)

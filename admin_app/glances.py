@@ -4,8 +4,9 @@ Asking who calls, BEGIN, ROLLBACK and the session take longer than to find a row
 sent as it is; the connections refuse changes, and cancel a statement that takes too long.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, Uuid, func, literal_column, select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from admin_app.errors import TooSlow
+from admin_app.pooler import through_pooler
 
 CALLER_ID: ColumnElement[UUID] = literal_column("caller.id", Uuid())
 """In a statement for a glance: the id of who calls."""
@@ -72,31 +74,58 @@ class GlanceRow(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types
 class Glances:
     """Connects when something is asked for; what is idle for minutes is closed."""
 
-    def __init__(self, options: dict[str, Any], size: int, settings: dict[str, str], seconds: float) -> None:
-        """`options` as asyncpg takes them; `settings` are PostgreSQL's."""
+    def __init__(
+        self,
+        options: dict[str, Any],
+        size: int,
+        settings: dict[str, str],
+        seconds: float,
+        *,
+        is_pooled: bool = False,
+    ) -> None:
+        """`options` as asyncpg takes them; `settings` are PostgreSQL's.
+
+        Behind a pooler, where settings do not outlive a transaction, each look is in one.
+        """
+        settings = {
+            **settings,
+            "default_transaction_read_only": "on",
+            "statement_timeout": str(int(seconds * 1000)),
+        }
+        self._is_pooled = is_pooled
         self._options = {
             **options,
             "min_size": 0,
             "max_size": size,
             "record_class": GlanceRow,
             "reset": _nothing,  # nothing here leaves anything behind
-            "server_settings": {
-                **settings,
-                "default_transaction_read_only": "on",
-                "statement_timeout": str(int(seconds * 1000)),
-            },
+            "server_settings": settings,
             "command_timeout": seconds + GRACE_SECONDS,
+            **(through_pooler(settings) if is_pooled else {}),
         }
         self._pool: asyncpg.Pool | None = None
+        self.size = size
+        self.on_answer: Callable[[float], None] | None = None
+        """Is told how many seconds a statement took."""
+
+    @property
+    def in_use(self) -> int:
+        """How many connections."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
 
     async def look(
         self, question: Question, wanted: Select[Any], values: Mapping[str, Any]
     ) -> tuple[str | None, list[Any]]:
         """The caller's row as JSON, or None, and what is asked for as it is committed now; TooSlow."""
         async with self._connection() as connection:
-            rows = await _compiled(question.statement, wanted).fetch(
-                connection, {**values, **question.values}
-            )
+            began = time.perf_counter()
+            try:
+                rows = await _compiled(question.statement, wanted).fetch(
+                    connection, {**values, **question.values}
+                )
+            finally:
+                if self.on_answer:
+                    self.on_answer(time.perf_counter() - began)
         caller = rows[0][CALLER] if rows else None
         return caller, [row for row in rows if row[IS_FOUND]]
 
@@ -107,7 +136,10 @@ class Glances:
             self._pool = asyncpg.create_pool(**self._options)
             await self._pool
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with (
+                self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+                connection.transaction(readonly=True) if self._is_pooled else nullcontext(),
+            ):
                 yield connection
         except asyncpg.QueryCanceledError as error:
             raise TooSlow from error

@@ -42,6 +42,6 @@ def require_schema(settings: Settings, *, is_private: bool) -> None:
     from admin_app import migrations
 
     if is_private:
-        migrations.upgrade(settings.database_url)
-    elif migrations.current(settings.database_url) != migrations.head():
+        migrations.upgrade(settings.direct_url)
+    elif migrations.current(settings.direct_url) != migrations.head():
         raise ConfigurationError("The database schema is not this version's. Run `admin-app migrate` first.")

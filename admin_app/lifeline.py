@@ -12,15 +12,22 @@ import threading
 import time
 
 VARIABLE = "ADMIN_APP_SUPERVISED"
-GRACE_SECONDS = 8
+END_SECONDS = 22
+"""So long after it was told to end, a process has ended; the kernel sees to that, whatever it hangs in."""
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
+    """Set by SIGTERM or SIGINT, however many of them. END_SECONDS after the first the process is killed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not stop.is_set():
+            signal.alarm(END_SECONDS)
+            stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     return stop
 
 
@@ -36,5 +43,5 @@ def _wait_for_the_end() -> None:
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
+    time.sleep(END_SECONDS + 1)
     os._exit(1)

@@ -6,28 +6,36 @@ Handing it to the queue proves nothing, so nobody else may set it.
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+from pydantic import ValidationError
 from sqlalchemy import ForeignKey, Index, Text, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
 from admin_app.actor import Actor
+from admin_app.audit import LABEL
 from admin_app.database import Base, Identified
 from admin_app.events import Event, Handlers
 
 HANDLERS = "event_handlers"
 """The key under which every session carries the table of handlers (see `Database.session_info`)."""
 
+KEPT_DAYS = "delivery_days"
+"""The same, for how many days done deliveries are kept."""
+
 CHANNEL = "delivery"
 """PostgreSQL notifies here when deliveries were added (a trigger does it, see the first migration)."""
 
 MAX_BACKOFF_SECONDS = 300.0
 MAX_OUTAGE_PAUSE_SECONDS = 60.0
+BACKLOG_LIMIT = 10_000
 
 
 class RecordedEvent(Identified, Base):
@@ -46,10 +54,13 @@ class Delivery(Identified, Base):
     __tablename__ = "delivery"
     __table_args__ = (
         Index("ix_delivery_due", "next_try_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL")),
+        Index("ix_delivery_dead_at", "dead_at", "id", postgresql_where=text("dead_at IS NOT NULL")),
+        Index("ix_delivery_done_at", "done_at", "id", postgresql_where=text("done_at IS NOT NULL")),
+        Index("ix_delivery_error", "id", postgresql_where=text("last_error IS NOT NULL")),
     )
 
     event_id: Mapped[UUID] = mapped_column(ForeignKey("event.id", ondelete="CASCADE"), index=True)
-    task: Mapped[str]
+    task: Mapped[str] = mapped_column(info=LABEL)
     arguments: Mapped[dict[str, Any]] = mapped_column(JSONB)
     tries: Mapped[int] = mapped_column(server_default="0")
     next_try_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -61,7 +72,8 @@ class Delivery(Identified, Base):
     event: Mapped[RecordedEvent] = relationship(lazy="raise")
 
 
-_OPEN = Delivery.done_at.is_(None) & Delivery.dead_at.is_(None)
+OPEN = Delivery.done_at.is_(None) & Delivery.dead_at.is_(None)
+"""What is still to be done. Whatever is parked or failed before has a `last_error`."""
 
 
 class OutboxBus:
@@ -96,7 +108,7 @@ async def lock_due(
     wanted = Delivery.task.in_(tasks) if tasks is not None else Delivery.task.not_in(but)
     statement = (
         select(Delivery)
-        .where(_OPEN, Delivery.next_try_at <= func.now(), wanted)
+        .where(OPEN, Delivery.next_try_at <= func.now(), wanted)
         .order_by(Delivery.next_try_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -130,9 +142,22 @@ async def begin_try(
     return True
 
 
+async def hand_back(session: AsyncSession, delivery_id: UUID, *, tries: int) -> None:
+    """Undo the try it was begun with, and let it be due now. `tries` as for `begin_try`."""
+    delivery = await lock_open(session, delivery_id)
+    if delivery is not None and delivery.tries == tries + 1:
+        delivery.tries = tries
+        await lease(session, [delivery_id], 0)
+
+
 async def lock_open(session: AsyncSession, delivery_id: UUID) -> Delivery | None:
-    """The delivery, locked, or None when it is closed or locked by another worker."""
-    statement = select(Delivery).where(Delivery.id == delivery_id, _OPEN).with_for_update(skip_locked=True)
+    """The delivery, locked, with its event, or None when it is closed or locked by another worker."""
+    statement = (
+        select(Delivery)
+        .options(joinedload(Delivery.event, innerjoin=True))
+        .where(Delivery.id == delivery_id, OPEN)
+        .with_for_update(of=Delivery, skip_locked=True)
+    )
     return (await session.scalars(statement)).one_or_none()
 
 
@@ -172,14 +197,51 @@ async def postpone(session: AsyncSession, delivery_id: UUID, error: Exception) -
     await lease(session, [delivery_id], pause)
 
 
-def describe(error: Exception) -> str:
-    """One line for the jobs page: what went wrong, without SQL or its parameters."""
+@dataclass(frozen=True)
+class Backlog:
+    """Of what waits, BACKLOG_LIMIT + 1 stand for any number more, and `oldest` is the oldest of those."""
+
+    waiting: int
+    dead: int
+    oldest: datetime | None
+
+
+async def backlog(session: AsyncSession, tasks: Collection[str]) -> Backlog:
+    """Of these tasks; of none, all of them."""
+    wanted = [Delivery.task.in_(tasks)] if tasks else []
+    waiting = select(Delivery.created_at).where(OPEN, *wanted).order_by(Delivery.next_try_at)
+    some = waiting.limit(BACKLOG_LIMIT + 1).subquery()
+    dead = select(Delivery.id).where(Delivery.dead_at.is_not(None), *wanted).limit(BACKLOG_LIMIT + 1)
+    statement = select(
+        func.count(),
+        select(func.count()).select_from(dead.subquery()).scalar_subquery(),
+        func.min(some.c.created_at),
+    ).select_from(some)
+    return Backlog(*(await session.execute(statement)).one())
+
+
+def describe(error: BaseException) -> str:
+    """One line for logs and the jobs page: what went wrong, without SQL, its parameters or what was typed."""
+    cause: BaseException = error
     if isinstance(error, DBAPIError):
-        # PostgreSQL and asyncpg quote values in their messages; the kind of error and the constraint do not.
         cause = getattr(error.orig, "__cause__", None) or error.orig or error
+    if isinstance(error, DBAPIError | EmulatedDBAPIException | asyncpg.PostgresError) or _is_of_a_value(
+        error
+    ):
+        # PostgreSQL and asyncpg quote values in their messages; the kind of error and the constraint do not.
         state = getattr(cause, "sqlstate", None)
         message = getattr(cause, "constraint_name", None) or (f"SQLSTATE {state}" if state else "")
         return f"{type(cause).__name__}: {message or 'the database driver refused it'}"
-    lines = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").strip().splitlines()
+    if isinstance(error, ValidationError):
+        # Its text repeats what was typed.
+        places = (f"{'.'.join(map(str, item['loc']))} {item['type']}" for item in error.errors())
+        return f"ValidationError: {', '.join(places)}"[:500]
+    lines = str(error).strip().splitlines()
     shown = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
-    return shown.encode(errors="replace").decode()
+    # No log and no table takes all characters there are.
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
+
+
+def _is_of_a_value(error: BaseException) -> bool:
+    """Whether asyncpg refused a value before PostgreSQL saw it."""
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)

@@ -14,6 +14,7 @@ from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.lifeline import stop_on_signals
 from admin_app.outbox import Delivery
+from admin_app.presence import Kind, Presence
 from admin_app.queue import (
     DELIVER,
     LONG_QUEUE_NAME,
@@ -133,7 +134,7 @@ class Relay:
         """Wake up when PostgreSQL says there is something; without it, polling still finds everything."""
         while not stop.is_set():
             try:
-                async with self._database.engine.connect() as connection:
+                async with self._database.direct.connect() as connection:
                     raw = await connection.get_raw_connection()
                     driver = raw.driver_connection
                     lost = asyncio.Event()
@@ -155,7 +156,7 @@ async def run(
 ) -> None:
     """The relay process: until SIGTERM or SIGINT. Slow tasks, and long ones, go to queues of their own."""
     stop = stop or stop_on_signals()
-    database = Database(settings.database_url, pool_size=8)
+    database = Database(settings.database_url, direct_url=settings.database_direct_url, pool_size=8)
     names = (QUEUE_NAME, SLOW_QUEUE_NAME, LONG_QUEUE_NAME)
     queues = [connect_queue(settings.redis_url, name, retries=1) for name in names]
     usual, slow, long = queues
@@ -177,7 +178,7 @@ async def run(
             )
         )
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Presence(database, Kind.RELAY), asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.run(stop))
     finally:

@@ -25,12 +25,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR, insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
-from admin_app.database import Base
+from admin_app.database import Base, direct_engine
 from admin_app.search_index import Hit, Known, SearchDocument, storable
 
 
@@ -198,9 +198,7 @@ class PostgresEngine:
 
     async def complete(self, session: AsyncSession) -> None:
         """Indexes are cheaper to make at the end. CONCURRENTLY, for the worker goes on writing."""
-        engine = session.bind
-        assert isinstance(engine, AsyncEngine)  # `Database` opens all sessions on one
-        async with engine.connect() as connection:
+        async with direct_engine(session).connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
                 await self._complete(connection)

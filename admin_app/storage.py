@@ -185,6 +185,14 @@ class Storage:
         """Where everybody may read it; None without a CDN."""
         return f"{self._cdn_url}/{quote(name)}" if self._cdn_url else None
 
+    async def reach(self, seconds: float) -> None:
+        """Looks for a file that is not there. Raises what the store raises, and logs nothing."""
+        # A folder on a disk that does not answer keeps only this thread waiting.
+        store = await asyncio.to_thread(lambda: self._store)
+        async with asyncio.timeout(seconds):
+            with _nothing_there():
+                await store.get_async(f"nothing-{MARK}")
+
     def check(self) -> None:
         """Whether files can be written, read and deleted.
 

@@ -38,8 +38,10 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 SETTLED_SECONDS = 30.0  # a child that lived this long is restarted without delay growing
 TRIES_BEFORE_READY = 4
-STOP_SECONDS = 6.0
-LEFTOVER_SECONDS = 15.0
+STOP_SECONDS = lifeline.END_SECONDS + 0.5
+END_SECONDS = 29
+"""Children, and then the servers, end within it; whatever happens, the kernel ends this process then."""
+LEFTOVER_SECONDS = lifeline.END_SECONDS + 5.0
 
 
 class Child:
@@ -113,15 +115,17 @@ def up(settings: Settings, *, host: str, port: int, demo: bool) -> None:
         claim.truncate(0)
         claim.write(f"{os.getpid()}\n")
         claim.flush()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+        ending = _Ending()
         try:
             with EmbeddedServers(settings) as servers:
                 _prepare(servers.settings, demo=demo)
+                ending.may_interrupt = False
                 children = _children(servers.settings, host, listener, claim)
+                announcement = _Announcement(servers.settings, host, port, demo=demo)
                 try:
-                    _watch(children, servers, _Announcement(servers.settings, host, port, demo=demo))
+                    _watch(children, servers, announcement, ending)
                 finally:
+                    ending.may_interrupt = False
                     listener.close()
                     _stop(children)
         except KeyboardInterrupt:
@@ -148,15 +152,31 @@ def _claim(directory: Path) -> IO[str]:
     return file
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    # Once is enough: a second signal must not interrupt the orderly end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Ending:
+    """Whether a signal has said so. KeyboardInterrupt as well, while something long may be interrupted.
+
+    Python drops what is raised within a destructor or a callback, and a child interrupted while it is being
+    started would be nobody's: so the exception alone is not to be relied on.
+    """
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.may_interrupt = True
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._begin)
+
+    def _begin(self, _number: int, _frame: FrameType | None) -> None:
+        # Once is enough: a second signal must not interrupt the orderly end.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.has_begun = True
+        signal.alarm(END_SECONDS)
+        if self.may_interrupt:
+            raise KeyboardInterrupt
 
 
 def _prepare(settings: Settings, *, demo: bool) -> None:
-    migrations.upgrade(settings.database_url)
+    migrations.upgrade(settings.direct_url)
     if demo:
         asyncio.run(_create_demo(settings))
 
@@ -183,6 +203,8 @@ def _children(settings: Settings, host: str, listener: socket.socket, claim: IO[
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "DATA_DIR": str(settings.data_dir),
         "ALLOWED_HOSTS": ",".join([*settings.allowed_hosts, host]),
+        "LOG_FORMAT": settings.log_format,
+        "DRAIN_SECONDS": "0",  # there is no other website to go to
     }
     url = settings.public_url or _url(host, listener)
     return [
@@ -198,29 +220,35 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://{named}:{listener.getsockname()[1]}"
 
 
-def _watch(children: Sequence[Child], servers: EmbeddedServers, announcement: "_Announcement") -> None:
+def _watch(
+    children: Sequence[Child], servers: EmbeddedServers, announcement: "_Announcement", ending: _Ending
+) -> None:
     next_check = 0.0
-    while True:
+    while not ending.has_begun:
         for child in children:
             child.tend()
             if child.failures >= TRIES_BEFORE_READY and not announcement.made:
                 raise ConfigurationError(f"{child.name} does not start. What it said stands above.")
         announcement.make_when_live()
         if time.monotonic() >= next_check:
-            _revive(servers)
+            _revive(servers, ending)
             next_check = time.monotonic() + SERVER_CHECK_SECONDS
         time.sleep(TICK_SECONDS)
 
 
-def _revive(servers: EmbeddedServers) -> None:
+def _revive(servers: EmbeddedServers, ending: _Ending) -> None:
     dead = servers.dead()
     if not dead:
         return
     tell(f"{' and '.join(dead)} died; starting again")
+    ending.may_interrupt = True  # it may take a minute
     try:
-        servers.revive()
+        if not ending.has_begun:
+            servers.revive()
     except ConfigurationError as error:
         tell(str(error))
+    finally:
+        ending.may_interrupt = False
 
 
 def _stop(children: Sequence[Child]) -> None:

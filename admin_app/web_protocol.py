@@ -1,7 +1,7 @@
 """uvicorn's HTTP, with an end to waiting for a request, a bound on its head, and strict framing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +12,9 @@ HEAD_SECONDS = 20.0
 
 LINGER_SECONDS = 5.0
 """How long what is left of a request is read after its answer: closing at once may destroy the answer."""
+
+LAST_SECONDS = 1.0
+"""How long a server that ends waits for a request on an open connection: it may be on its way."""
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TARGET_BYTES = 16_000
@@ -32,9 +35,16 @@ class _Refused(Exception):
 class WebProtocol(HttpToolsProtocol):
     """One connection. What it refuses itself carries the same headers as the application's answers."""
 
-    def __init__(self, *args: Any, refusal_headers: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        refusal_headers: Mapping[str, str],
+        is_stopping: Callable[[], bool],
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self._refusal_headers = refusal_headers
+        self._is_stopping = is_stopping
         self._refusal = HTTPStatus.BAD_REQUEST
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
@@ -68,6 +78,8 @@ class WebProtocol(HttpToolsProtocol):
         if not self._is_unambiguous():
             self._raise(HTTPStatus.BAD_REQUEST)
         super().on_headers_complete()
+        if self._is_stopping():
+            self.cycle.keep_alive = False
 
     def _is_unambiguous(self) -> bool:
         """Whether any proxy before us understood the same: RFC 9112, 3.2 and 6.1; llhttp holds the rest."""
@@ -88,7 +100,17 @@ class WebProtocol(HttpToolsProtocol):
         is_next_there = bool(self.pipeline)
         super().on_response_complete()
         if not is_next_there and not self.transport.is_closing():
-            self._wait(LINGER_SECONDS if self.cycle.more_body else HEAD_SECONDS)
+            kept = LAST_SECONDS if self._is_stopping() else HEAD_SECONDS
+            self._wait(LINGER_SECONDS if self.cycle.more_body else kept)
+
+    def shutdown(self) -> None:
+        """Closes when an answer has said so, and after LAST_SECONDS without a request."""
+        if self._is_over:
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait(LAST_SECONDS)
+        elif not self.cycle.response_started:  # else its client was told to go on here
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)

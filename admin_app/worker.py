@@ -10,15 +10,17 @@ from uuid import UUID
 
 from saq import Worker
 from saq.queue.redis import RedisQueue
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from admin_app import outbox
 from admin_app.bulk.runner import BulkRunner
 from admin_app.config import Settings
 from admin_app.database import Database
-from admin_app.domains import CHORES, TASKS, find_role, open_database
+from admin_app.domains import CHORES, SUMMARIES, TASKS, find_role, open_database
 from admin_app.errors import Unavailable
 from admin_app.events import Tasks
 from admin_app.lifeline import stop_on_signals
+from admin_app.presence import Kind, Presence
 from admin_app.queue import (
     DELIVER,
     LONG_QUEUE_NAME,
@@ -29,13 +31,16 @@ from admin_app.queue import (
     connect_queue,
     disconnect,
 )
+from admin_app.summaries import Summaries
 from admin_app.upkeep import Upkeep
 
 CONCURRENCY = 8
 LONG_ONES = 2
 SPARE_CONNECTIONS = 4
 """For bulk operations and chores."""
-SHUTDOWN_GRACE_SECONDS = 4
+SHUTDOWN_GRACE_SECONDS = 15
+"""So long tasks under way may take yet; then they are cancelled, and handed back."""
+HAND_BACK_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +67,17 @@ class Deliverer:
         """`tries` as handed over. Nothing to do is not an error.
 
         A task that raises is kept with its reason and tried again later; as long as it says Unavailable,
-        without end.
+        without end. Cancelled, because this worker ends, it is due again at once, and counts as not tried.
         """
+        with bound_contextvars(delivery_id=str(delivery_id), request_id=None, task=None):
+            try:
+                await self._deliver(delivery_id, tries)
+            except asyncio.CancelledError:
+                async with self._database.transaction() as session:
+                    await outbox.hand_back(session, delivery_id, tries=tries)
+                raise
+
+    async def _deliver(self, delivery_id: UUID, tries: int) -> None:
         async with self._database.transaction() as session:
             started = await outbox.begin_try(
                 session,
@@ -92,6 +106,8 @@ class Deliverer:
             delivery = await outbox.lock_open(session, delivery_id)
             if delivery is None:
                 return
+            # Of what is said from here on, and of whatever the task does.
+            bind_contextvars(request_id=str(delivery.event.request_id), task=delivery.task)
             task = self._tasks.get(delivery.task)
             if task is None:
                 raise LookupError(f"No task is named {delivery.task}.")
@@ -141,6 +157,7 @@ def build_worker(
         concurrency=concurrency,
         dequeue_timeout=1,  # also how long an idle worker takes to stop
         shutdown_grace_period_s=SHUTDOWN_GRACE_SECONDS,
+        cancellation_hard_deadline_s=HAND_BACK_SECONDS,
     )
 
 
@@ -163,9 +180,14 @@ async def run(settings: Settings, tasks: Tasks = TASKS) -> None:
         build_worker(queue, database, settings, tasks, concurrency=concurrency, task_seconds=seconds)
         for queue, (_, concurrency, seconds) in zip(queues, lines, strict=True)
     ]
-    beside = asyncio.gather(BulkRunner(database, find_role).run(stop), Upkeep(database, CHORES).run(stop))
+    beside = asyncio.gather(
+        BulkRunner(database, find_role).run(stop),
+        Upkeep(database, CHORES).run(stop),
+        Summaries(database, SUMMARIES).run(stop),
+    )
     try:
-        await _run_until(stop, workers)
+        async with Presence(database, Kind.WORKER):
+            await _run_until(stop, workers)
     finally:
         stop.set()
         await beside

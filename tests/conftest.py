@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import argon2
 import httpx
 import pytest
-from jinja2 import BytecodeCache, FileSystemBytecodeCache
+from jinja2 import BytecodeCache, Environment, FileSystemBytecodeCache
 from redis.asyncio import Redis
 from sqlalchemy import event, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -23,6 +25,7 @@ from starlette.routing import Mount, Route
 
 from admin_app import migrations
 from admin_app.actor import Actor, Role, Source
+from admin_app.admin import site
 from admin_app.admin.site import AppAdmin
 from admin_app.app import Website, create_app
 from admin_app.config import Settings
@@ -170,11 +173,18 @@ async def website(
     settings: Settings, database: Database, compiled_templates: BytecodeCache
 ) -> AsyncIterator[Website]:
     """The application, on connections of its own, which end before the database is emptied."""
-    website = create_app(settings)
-    admin_of(website).environment.bytecode_cache = compiled_templates
+    with patch.object(site, "environment", partial(_environment, site.environment, compiled_templates)):
+        website = create_app(settings)
     yield website
+    await website.state.health.close()
     await website.state.throttle.close()
     await website.state.database.close()
+
+
+def _environment(make: Callable[[], Environment], compiled: BytecodeCache) -> Environment:
+    environment = make()
+    environment.bytecode_cache = compiled
+    return environment
 
 
 def admin_of(website: Website) -> AppAdmin:
@@ -184,6 +194,11 @@ def admin_of(website: Website) -> AppAdmin:
     admin = index.endpoint.__self__.site
     assert isinstance(admin, AppAdmin)
     return admin
+
+
+def headers_of(response: httpx.Response) -> list[tuple[str, str]]:
+    """All but the request's own id."""
+    return sorted(item for item in response.headers.multi_items() if item[0] != "x-request-id")
 
 
 def browser(website: Website) -> httpx.AsyncClient:

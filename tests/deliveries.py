@@ -1,11 +1,38 @@
-"""The worker's deliveries, at once."""
+"""Deliveries as they may be, and the worker's way with them, at once."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
 
 from sqlalchemy import select
 
 from admin_app.database import Database
 from admin_app.domains import TASKS
-from admin_app.outbox import Delivery
+from admin_app.outbox import Delivery, RecordedEvent
 from admin_app.worker import Deliverer
+
+
+async def put(
+    database: Database,
+    *,
+    task: str = "send_notice",
+    payload: Any = None,
+    event_at: datetime | None = None,
+    **values: Any,
+) -> Delivery:
+    """One of an event of its own, committed."""
+    event = event_of("CredentialChanged", event_at or datetime.now(UTC), payload)
+    async with database.transaction() as session:
+        delivery = Delivery(event=event, task=task, **{"arguments": payload or {}, **values})
+        session.add(delivery)
+    return delivery
+
+
+def event_of(name: str, at: datetime, payload: Any = None) -> RecordedEvent:
+    """With the id of its time."""
+    rest = uuid4().int & ((1 << 80) - 1)
+    event_id = UUID(int=int(at.timestamp() * 1000) << 80 | rest)
+    return RecordedEvent(id=event_id, name=name, payload=payload or {}, request_id=uuid4(), occurred_at=at)
 
 
 async def work(database: Database, *, until_done: bool = True) -> None:

@@ -83,6 +83,7 @@ def test_doctor_finds_nothing_wrong_with_what_works(installed: dict[str, str]) -
     assert "PostgreSQL: 18." in healthy.stdout
     assert "external" in healthy.stdout
     assert "migrations: at head" in healthy.stdout
+    assert "processes: 0 web, 0 relay, 0 worker, seen " in healthy.stdout
     assert "queue: Valkey" in healthy.stdout
 
 

@@ -276,7 +276,7 @@ async def test_the_kept_error_of_a_failed_statement_shows_neither_sql_nor_values
         (KeyError("name"), "KeyError: 'name'"),
         (RuntimeError("first\nsecond"), "RuntimeError: first"),
         (RuntimeError("a\0b"), "RuntimeError: a\N{REPLACEMENT CHARACTER}b"),
-        (RuntimeError("a\ud800b"), "RuntimeError: a?b"),
+        (RuntimeError("a\ud800b"), "RuntimeError: a\ufffdb"),
     ],
 )
 async def test_any_error_is_kept_as_one_storable_line(

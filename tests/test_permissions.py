@@ -25,6 +25,7 @@ from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
 from admin_app.exports.models import Export, ExportState, Format
 from admin_app.imports.models import Import, ImportRow, ImportState, Verdict
+from admin_app.outbox import Delivery, RecordedEvent
 from admin_app.security import resets, second_factor, sessions
 from admin_app.security.tokens import AccessToken, Scope
 from admin_app.storage import storage_of
@@ -44,8 +45,10 @@ SECRET = second_factor.new_secret()
 FILE = f"{'0' * 32}.webp"
 """Of a picture every product in the table has, stored under the product's id."""
 FILE_OF_PRODUCTS = b"name,price\nClock,1\n"
-STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING}
-"""In which an operation must be for the route to change it; else it has ended."""
+KINDS = ("user", "operation", "activity", "delivery", "export", "import")
+"""Of which a world has two rows, where the route names it; else they are products."""
+STATES = {"confirm": State.DRAFT, "cancel": State.RUNNING, "park": State.WAITING}
+"""In which an operation or a delivery must be for the route to change it; else it has ended."""
 LEAVE_NO_TRACE = (
     "/admin/confirm",
     "/preferences",
@@ -55,7 +58,7 @@ LEAVE_NO_TRACE = (
     "/undo/{own}",
     "/undo/{foreign}",
     "/export/cancel/{own}",
-    "/export/seen/{own}",
+    "/notifications/seen",
     "/import",
     "/import/reread/{own}",
     "/import/discard/{own}",
@@ -112,7 +115,7 @@ def test_every_route_and_method_is_in_the_table_once(website: Website) -> None:
 async def test_every_view_of_the_site_is_walked(website: Website) -> None:
     admin = next(route.app for route in website.routes if getattr(route, "name", "") == "admin")
     assert admin.debug is False
-    assert {view.identity for view in VIEWS} == {"product", "user", "operation", "activity"}
+    assert {view.identity for view in VIEWS} == {"product", "user", "operation", "activity", "delivery"}
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,8 @@ class WorldMaker:
             await session.flush()
             link = resets.new_token()
             await resets.keep_link(session, other.id, link, timedelta(hours=1), is_mailed=False)
-            rows: list[Product | User | BulkOperation | AuditEntry | Export | Import] = [person, other]
+            rows: list[Product | User | BulkOperation | AuditEntry | Delivery | Export | Import]
+            rows = [person, other]
             if kind == "product":
                 # Support owns one too: somebody who was an administrator once.
                 since = datetime.now(UTC) if in_bin else None
@@ -212,6 +216,10 @@ class WorldMaker:
                 for import_ in rows:
                     session.add(_new_row(import_))
                     await storage_of(session).put(import_.file, FILE_OF_PRODUCTS, "text/csv")
+            if kind == "delivery":
+                rows = [_delivery(state) for _ in range(2)]
+                session.add_all(rows)
+                await session.flush()
             if kind == "activity":
                 rows = [_entry(about) for about in (person, other)]
                 session.add_all(rows)
@@ -253,6 +261,18 @@ def _operation(actor: User, row_id: UUID, state: State) -> BulkOperation:
         total=1 if state is State.DRAFT else 3,
         done=0 if state is State.DRAFT else 2,
         failed=0 if state is State.DRAFT else 1,
+    )
+
+
+def _delivery(state: State) -> Delivery:
+    """Which waits, or is parked."""
+    is_parked = state is State.FINISHED
+    return Delivery(
+        event=RecordedEvent(name="CredentialChanged", payload={}, request_id=uuid4()),
+        task="send_notice",
+        arguments={},
+        dead_at=datetime.now(UTC) if is_parked else None,
+        last_error="It never works." if is_parked else None,
     )
 
 
@@ -321,6 +341,7 @@ def names_of(world: World, route: str) -> dict[str, object]:
         "picture": world.foreign,
         "file": file,
         "token": world.token,
+        "tile": "products",
     }
 
 
@@ -347,6 +368,10 @@ def body_of(line: Line, role: str, world: World) -> dict[str, str | list[str]]:
         return made | {"which": "others", "id": str(world.access_token)}
     if line.route.endswith("/export"):
         return {"format": "csv", "every": "yes", "key": str(uuid4())}
+    if line.route == "/admin/notifications/seen":
+        return {"until": datetime.now(UTC).isoformat()}
+    if line.route == "/admin/delivery/purge":
+        return {"shown": "999"}
     if line.route.startswith("/admin/import/"):
         return {"column-0": "name", "column-1": "price", "key": "", "encoding": "utf-8", "delimiter": "comma"}
     selected = [str(world.own), str(world.foreign)]
@@ -389,7 +414,7 @@ async def test_every_line_of_the_table_is_true(role: str, make_world: WorldMaker
     answers, changed_though_refused, unchanged_though_made = {}, [], []
     for line in LINES:
         kind, verb = [*line.route.split("/"), "", ""][2:4]
-        kind = kind if kind in {"user", "operation", "activity", "export", "import"} else "product"
+        kind = kind if kind in KINDS else "product"
         state = STATES.get(verb, State.FINISHED)
         has_past = kind == "product" and verb == "revert"
         world = await make_world(

@@ -5,19 +5,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 
 import psutil
 import pytest
 
 from admin_app.config import Settings
+from admin_app.web import listen
 from tests.security.responses import HEADERS
-from tests.web_process import HEAD_SECONDS, LARGE_BYTES, STALL_SECONDS
+from tests.web_process import HEAD_SECONDS, LARGE_BYTES, PIECES, STALL_SECONDS
 
 HOST = b"Host: localhost\r\n"
 GET = b"GET /live HTTP/1.1\r\n" + HOST
+READY = b"GET /ready HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
 POST = b"POST /admin/login HTTP/1.1\r\nSec-Fetch-Site: none\r\n" + HOST
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 LONGEST_SECONDS = 8.0
@@ -34,9 +38,11 @@ def eventually(condition: Callable[[], object], seconds: float = LONGEST_SECONDS
 class Web:
     """`tests.web_process` as a process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket | None = None) -> None:
+        handed_down = [] if listener is None else [listener.fileno()]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.web_process"],
+            [sys.executable, "-m", "tests.web_process", *map(str, handed_down)],
+            pass_fds=handed_down,
             env={
                 **os.environ,
                 "DATABASE_URL": settings.database_url,
@@ -44,6 +50,7 @@ class Web:
                 "SECRET_KEY": settings.secret_key.get_secret_value(),
                 "DATA_DIR": str(settings.data_dir),
                 "PUBLIC_URL": "https://localhost",
+                "DRAIN_SECONDS": str(settings.drain_seconds),
             },
             stdout=subprocess.PIPE,
             text=True,
@@ -337,17 +344,108 @@ def test_a_client_that_leaves_takes_its_connection_along(web: Web) -> None:
 
 
 def test_sigterm_lets_a_request_finish_and_waits_for_no_idle_client(settings: Settings) -> None:
-    web = Web(settings)
+    web = Web(settings.model_copy(update={"drain_seconds": 1}))
     busy = web.connect()
     busy.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
     assert web.line() == "slow"
-    idle, half = web.connect(), web.connect()
+    idle, half, kept = web.connect(), web.connect(), web.connect()
     half.sendall(GET)
-    eventually(lambda: web.connections() == 3)
+    kept.sendall(GET + b"\r\n")
+    eventually(lambda: kept.recv(1 << 16).endswith(b"ok"))
+    eventually(lambda: web.connections() == 4)
     web.process.send_signal(signal.SIGTERM)
+    # Whoever balances loads has a second to find out; meanwhile nobody is turned away.
+    eventually(lambda: status_of(answer(web, READY)) == 503, 1)
+    late = answer(web, GET + b"\r\n")
+    assert status_of(late) == 200
+    kept.sendall(GET + b"\r\n")
+    for received in (late, rest_of(kept)):
+        assert received.endswith(b"ok")
+        assert b"connection: close\r\n" in received.lower()
     assert rest_of(busy).endswith(b"\r\n\r\ndone")
     for waiting in (idle, half):
         rest_of(waiting)
     with pytest.raises(ConnectionRefusedError):
         web.connect()
-    assert web.process.wait(LONGEST_SECONDS) in {0, -signal.SIGTERM}
+    assert web.process.wait(LONGEST_SECONDS) == 0
+
+
+class Visitors:
+    """Clients who ask all the time, each until it was answered by two processes, and never a second time."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.answered: dict[str, int] = {}
+        self.closed = 0
+        self.goes_on = True
+        self.troubles: list[str] = []
+        self._threads: list[threading.Thread] = []
+
+    def send(self, name: str, method: str, path: str, body: Sequence[bytes] | None, expected: bytes) -> None:
+        thread = threading.Thread(target=self._ask, args=(name, method, path, body, expected), daemon=True)
+        self.answered[name] = 0
+        self._threads.append(thread)
+        thread.start()
+
+    def end(self) -> None:
+        self.goes_on = False
+        for thread in self._threads:
+            thread.join(LONGEST_SECONDS)
+            assert not thread.is_alive()
+
+    def _ask(self, name: str, method: str, path: str, body: Sequence[bytes] | None, expected: bytes) -> None:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=4 * LONGEST_SECONDS)
+        headers = {"Host": "localhost", "Sec-Fetch-Site": "none"}
+        if body is not None:
+            headers |= {"Content-Length": str(sum(map(len, body)))}
+            headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+        while self.goes_on:
+            try:
+                # A connection is used until an answer says that it is closed, and only then a new one made.
+                connection.request(method, path, body and dripping(body), headers)
+                response = connection.getresponse()
+                received = response.read()
+                self.closed += response.getheader("Connection") == "close"
+            except (OSError, HTTPException) as error:
+                self.troubles.append(f"{name}: {error!r}")
+                return
+            if expected not in received:
+                self.troubles.append(f"{name}: {received[:200]!r}")
+            self.answered[name] += 1
+
+
+def dripping(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        time.sleep(0.1)  # as slow as the network of whoever uploads
+
+
+def test_no_request_is_lost_while_one_web_process_ends_and_another_begins(settings: Settings) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        one = Web(settings, listener)
+        visitors = Visitors(one.port)
+        for number in range(15):
+            visitors.send(f"quick {number}", "GET", "/live", None, b"ok")
+        for number in range(3):
+            visitors.send(f"slow {number}", "GET", "/slow", None, b"done")
+        visitors.send("stream", "GET", "/stream", None, b"piece" * PIECES)
+        visitors.send("upload", "POST", "/admin/login", [b"x" * 5_000] * 10, b"E-mail or password is wrong")
+        eventually(lambda: all(visitors.answered.values()))
+        ended_in_time = threading.Timer(LONGEST_SECONDS, one.process.kill)
+        ended_in_time.start()
+        one.process.send_signal(signal.SIGTERM)
+        eventually(lambda: visitors.closed)
+        for number in (signal.SIGTERM, signal.SIGINT):  # impatience changes nothing
+            one.process.send_signal(number)
+        assert one.process.wait() == 0
+        ended_in_time.cancel()
+        before = dict(visitors.answered)
+        two = Web(settings, listener)
+        eventually(
+            lambda: visitors.troubles or all(visitors.answered[name] > before[name] + 1 for name in before),
+            4 * LONGEST_SECONDS,
+        )
+        visitors.end()
+        assert visitors.troubles == []
+        two.process.terminate()
+        assert two.process.wait(LONGEST_SECONDS) == 0

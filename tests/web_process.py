@@ -1,14 +1,18 @@
-"""The website on its real server, less patient: `python -m tests.web_process`, which prints its port.
+"""The website on its real server, less patient: `python -m tests.web_process [FD]`, which prints its port.
 
-What to connect to comes from the environment, as for the application itself. Beside the application it
-has /slow, which answers after SLOW_SECONDS, /large, whose answer no buffer holds, and /boom, which fails.
+What to connect to comes from the environment, as for the application itself; FD is a socket that listens.
+Beside the application it has /slow, which answers after SLOW_SECONDS, /stream, whose pieces take as long
+together, /large, whose answer no buffer holds, and /boom, which fails.
 """
 
 import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
 
 import typer
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from admin_app import web, web_protocol
@@ -23,12 +27,23 @@ LINGER_SECONDS = 0.5
 UNREAD_SECONDS = 1
 SLOW_SECONDS = 1.5
 LARGE_BYTES = 50_000_000
+PIECES = 15
 
 
 async def _slow(_request: Request) -> Response:
     typer.echo("slow")
     await asyncio.sleep(SLOW_SECONDS)
     return PlainTextResponse("done")
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    for _ in range(PIECES):
+        yield b"piece"
+        await asyncio.sleep(SLOW_SECONDS / PIECES)
+
+
+async def _stream(_request: Request) -> Response:
+    return StreamingResponse(_pieces())
 
 
 async def _large(_request: Request) -> Response:
@@ -42,7 +57,13 @@ if __name__ == "__main__":
     settings = load_settings()
     app = create_app(settings)
     add_failing_pages(app)
-    app.router.routes[:0] = [Route("/slow", _slow), Route("/large", _large)]
-    with web.listen("127.0.0.1", 0) as listener:
+    app.router.routes[:0] = [Route("/slow", _slow), Route("/stream", _stream), Route("/large", _large)]
+    with socket.socket(fileno=int(sys.argv[1])) if sys.argv[1:] else web.listen("127.0.0.1", 0) as listener:
         typer.echo(listener.getsockname()[1])
-        web.serve(app, listener, security_headers(is_https=settings.is_https))
+        web.serve(
+            app,
+            listener,
+            security_headers(is_https=settings.is_https),
+            drain_seconds=settings.drain_seconds,
+            on_stop=app.note_end,
+        )

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from structlog.contextvars import bind_contextvars
 
 from admin_app.actor import Actor, Role, Source
 from admin_app.config import Settings
@@ -122,9 +123,10 @@ class Authentication:
                     client_address(request),
                     needs_proof=sessions.needs_proof(found.proved_at),
                 )
+                bind_contextvars(actor_id=str(found.id))
                 request.state.user_name = found.name
                 request.state.preferences = found.preferences
-                request.state.export_notice = found.export_notice
+                request.state.unseen = found.unseen
                 request.state.must_change_password = found.must_change_password
                 request.state.must_add_second_factor = found.must_add_second_factor
                 request.state.has_second_factor = found.has_second_factor
@@ -138,7 +140,9 @@ class Authentication:
                     if request.method not in SAFE_METHODS:
                         raise TurnedAway(due)
                     return self.detour(request, due.pages[0])
-                if datetime.now(UTC) - found.last_seen_at > timedelta(seconds=TOUCH_SECONDS):
+                # What a page asks for by itself is no sign of anybody sitting there.
+                is_touched = not getattr(request.state, "by_itself", False)
+                if is_touched and datetime.now(UTC) - found.last_seen_at > timedelta(seconds=TOUCH_SECONDS):
                     await session.close()  # not two connections at once
                     async with self._database.transaction() as writing:
                         await sessions.touch(writing, token)

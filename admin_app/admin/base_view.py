@@ -163,6 +163,8 @@ class ServiceView(ModelView):
     columns: ClassVar[Sequence[Column]]
     details: ClassVar[Sequence[Column]]
     search_hint: ClassVar[str] = "Search"
+    finds_words: ClassVar[bool] = True
+    """Whether its search is for words, and not for ids alone."""
     empty: ClassVar[tuple[str, str]] = (
         "There are no {plural} yet.",
         "They appear here as soon as somebody creates one.",
@@ -194,6 +196,10 @@ class ServiceView(ModelView):
     """A template of what only these rows have among their details, drawn with what `get_part` found."""
     images: ClassVar[type[Images] | None] = None
     """What takes the pictures its forms carry, if they do: in the field `pictures.IMAGES`."""
+    overview: ClassVar[tuple[str, str] | None] = None
+    """Title and address of a page about all these rows, to which the menu leads instead of the list."""
+    toolbar: ClassVar[str] = ""
+    """A template of what can be done above the list, beside "Export"."""
     can_export = False  # sqladmin's export ignores the filters and loads every row
     can_import = False  # sqladmin's import goes around the service
 

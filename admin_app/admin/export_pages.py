@@ -14,10 +14,11 @@ from admin_app.admin import forms
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.exports import HINTS, counted_text, told
 from admin_app.admin.listing import spoken_conditions, with_preferences
+from admin_app.admin.notification_pages import forget_one
 from admin_app.admin.pages import Pages, actor_of, preferences_of, row_id_of, signed_in
 from admin_app.errors import InvalidInput, NotFound, TooSlow
 from admin_app.exports.files import attachment, headers_of
-from admin_app.exports.models import KEPT_DAYS, UNDER_WAY, Export, Format
+from admin_app.exports.models import KEPT_DAYS, UNDER_WAY, Export, ExportState, Format
 from admin_app.exports.service import AT_ONCE, FORMAT_NAMES, ExportRequest, ExportService
 from admin_app.exports.streaming import ExportStream, stream
 from admin_app.listing import Count, ListQuery
@@ -85,15 +86,6 @@ class ExportPages(Pages):
         async with self._changing(request) as (session, actor):
             await ExportService(session, actor).cancel(export_id)
         return RedirectResponse(self._url(export_id), status_code=303)
-
-    @signed_in
-    async def seen(self, request: Request) -> Response:
-        """No more notices of it."""
-        export_id = row_id_of(request)
-        posted = await forms.read(request)
-        async with self._changing(request) as (session, actor):
-            await ExportService(session, actor).note_seen(export_id)
-        return RedirectResponse(self.site.door.local_target(posted.get("next")), status_code=303)
 
     @signed_in
     async def file(self, request: Request) -> Response:
@@ -180,7 +172,6 @@ class ExportPages(Pages):
         context = {
             "told": told(self.site.view(export.kind), export),
             "columns": [labels.get(name, name) for name in export.columns],
-            "export_notice": None,
             "live_url": self._url(export.id, "live"),
         }
         return self._page(request, template, context)
@@ -190,6 +181,8 @@ class ExportPages(Pages):
         if export.seen_at is None and request.method == "GET":
             async with self._database.transaction() as session:
                 await ExportService(session, actor_of(request)).note_seen(export.id)
+            if export.state in {ExportState.FINISHED, ExportState.FAILED}:
+                forget_one(request)
 
     def _url(self, export_id: UUID, page: str = "details") -> str:
         return f"{self.site.base_url}/export/{page}/{export_id}"

@@ -32,6 +32,23 @@ def ago(value: datetime) -> str:
     return day(value)
 
 
+def until(value: datetime) -> str:
+    """ "in 3 min" for the next hour, then the time; "now" for what is due."""
+    seconds = (value - datetime.now(UTC)).total_seconds()
+    if seconds <= 0:
+        return "now"
+    if seconds < MINUTE:
+        return f"in {int(seconds) + 1} s"
+    return f"in {int(seconds // MINUTE)} min" if seconds < HOUR else exact_time(value)
+
+
+def clock(value: datetime) -> str:
+    """ "14:03 UTC", with its day if that is not today."""
+    value = value.astimezone(UTC)
+    text = f"{value:%H:%M} UTC"
+    return text if value.date() == datetime.now(UTC).date() else f"{day(value)}, {text}"
+
+
 def day(value: datetime) -> str:
     value = value.astimezone(UTC)
     return f"{value.day} {MONTHS[value.month - 1]} {value.year}"
@@ -46,6 +63,8 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "money": money,
     "exact_time": exact_time,
     "ago": ago,
+    "clock": clock,
+    "until": until,
     "day": day,
     "initials": initials,
     "device": device,

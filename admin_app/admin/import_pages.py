@@ -33,6 +33,7 @@ from admin_app.admin.imports import (
     reasons_of,
     told_rows,
 )
+from admin_app.admin.notification_pages import note_seen
 from admin_app.admin.operations import outcome_text, state_text
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
 from admin_app.bulk.service import OperationService
@@ -160,6 +161,7 @@ class ImportPages(Pages):
         async with self._reading(request) as session:
             import_ = await ImportService(session, actor_of(request)).get_by_id(import_id)
             context = await self._context(request, session, import_)
+        await note_seen(self._database, request, context)
         return self._page(request, template, context)
 
     async def _again(

@@ -38,8 +38,11 @@ def menu(views: Sequence[ServiceView], base_url: str, request: Request) -> list[
 def _link(view: ServiceView, base_url: str, request: Request) -> MenuLink:
     path = f"{base_url}/{view.identity}/"
     url = f"{path}list"
+    title, page = view.overview or (view.name_plural, f"{view.identity}/list")
+    front = f"{base_url}/{page}"
     # The pages of an import have no list's name in their address.
     is_open = request.url.path.startswith(path) or getattr(request.state, "below", "") == view.identity
+    is_open = is_open or request.url.path == front
     here = ""
     if request.url.path == url:
         here = urlencode([item for item in request.query_params.multi_items() if item[0] not in PAGING])
@@ -49,4 +52,4 @@ def _link(view: ServiceView, base_url: str, request: Request) -> MenuLink:
         if item.list == view.identity
     ]
     is_current = is_open and not any(link.is_current for link in saved)
-    return MenuLink(view.name_plural, url, view.icon, is_current, is_open, saved)
+    return MenuLink(title, front, view.icon, is_current, is_open, saved)

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_app.actor import Role
 from admin_app.admin import forms
+from admin_app.admin.notification_pages import note_seen
 from admin_app.admin.operations import outcome_text, progress_of, reasons_of, state_text
 from admin_app.admin.pages import Pages, actor_of, row_id_of, signed_in
 from admin_app.admin.parameters import given, hints_of, parameter_fields
@@ -44,6 +45,7 @@ class OperationPages(Pages):
                     context = await self._told(request, service, plan)
         except TooSlow:
             raise TooSlow(TOO_SLOW) from None
+        await note_seen(self._database, request, context)
         return self._page(request, template, context, status)
 
     @signed_in
@@ -54,6 +56,7 @@ class OperationPages(Pages):
             service = OperationService(session, actor_of(request))
             plan = await service.plan(await service.get_by_id(operation_id))
             context = await self._told(request, service, plan)
+        await note_seen(self._database, request, context)
         return self._page(request, "_operation.html", context)
 
     @signed_in

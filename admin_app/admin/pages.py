@@ -18,6 +18,7 @@ from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.database import Database, limit_time
 from admin_app.errors import AppError, Forbidden, NotFound, ProofRequired
+from admin_app.notifications import Unseen
 from admin_app.preferences import Preferences
 from admin_app.security.cross_site import SAFE_METHODS
 from admin_app.storage import Storage
@@ -158,7 +159,7 @@ def render(
             "actor": getattr(request.state, "actor", None),
             "user_name": getattr(request.state, "user_name", ""),
             "menu": site.menu(request),
-            "export_notice": getattr(request.state, "export_notice", None) if status < 400 else None,
+            "unseen": getattr(request.state, "unseen", None) or Unseen(),
             **context,
         }
     )

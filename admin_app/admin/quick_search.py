@@ -108,6 +108,9 @@ class QuickSearch(Pages):
         yield PageLink("Home", f"{base}/", "home")
         views = [view for view in self.site.service_views if view.allows(actor, "list")]
         for view in views:
+            if view.overview:
+                title, page = view.overview
+                yield PageLink(title, f"{base}/{page}", view.icon)
             yield PageLink(view.name_plural, f"{base}/{view.identity}/list", view.icon)
             if view.allows(actor, "create"):
                 yield PageLink(f"New {view.name.lower()}", f"{base}/{view.identity}/create", "plus")

@@ -18,17 +18,20 @@ from admin_app.admin.assets import Assets
 from admin_app.admin.authentication import Authentication
 from admin_app.admin.base_view import ServiceView
 from admin_app.admin.bin_pages import BinPages
+from admin_app.admin.dashboard import Dashboard
 from admin_app.admin.export_pages import ExportPages
 from admin_app.admin.flash import flashed
 from admin_app.admin.formatting import FILTERS
 from admin_app.admin.history_pages import HistoryPages
 from admin_app.admin.image_pages import ImagePages
 from admin_app.admin.import_pages import ImportPages
+from admin_app.admin.jobs_pages import JobsPages
 from admin_app.admin.list_pages import ListPages
 from admin_app.admin.menu import MenuLink, menu
+from admin_app.admin.notification_pages import NotificationPages
 from admin_app.admin.operation_pages import OperationPages
 from admin_app.admin.operations import OperationAdmin
-from admin_app.admin.pages import Pages, actor_of, render, signed_in
+from admin_app.admin.pages import render
 from admin_app.admin.password_page import PasswordPage
 from admin_app.admin.proof_page import ProofPage
 from admin_app.admin.quick_search import QuickSearch
@@ -39,6 +42,7 @@ from admin_app.admin.sign_in_pages import SignInPages
 from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.activity.admin import ActivityAdmin
+from admin_app.domains.deliveries.admin import DeliveryAdmin
 from admin_app.domains.products.admin import ProductAdmin
 from admin_app.domains.users.admin import UserAdmin
 from admin_app.errors import AppError, NotFound, ProofRequired
@@ -49,15 +53,13 @@ from admin_app.storage import storage_of
 BASE_URL = "/admin"
 HERE = Path(__file__).parent
 STATIC = HERE.parent / "static"
-VIEWS: tuple[type[ServiceView], ...] = (ProductAdmin, UserAdmin, OperationAdmin, ActivityAdmin)
-
-
-class StartPage(Pages):
-    @signed_in
-    async def show(self, request: Request) -> Response:
-        actor = actor_of(request)
-        views = [view for view in self.site.service_views if view.allows(actor, "list")]
-        return self._page(request, "index.html", {"model_views": views})
+VIEWS: tuple[type[ServiceView], ...] = (
+    ProductAdmin,
+    UserAdmin,
+    OperationAdmin,
+    ActivityAdmin,
+    DeliveryAdmin,
+)
 
 
 class AppAdmin(Admin):
@@ -88,10 +90,14 @@ class AppAdmin(Admin):
         operations, images, self._doors = OperationPages(self), ImagePages(self), SignInPages(self)
         account, resets, exports = AccountPages(self), ResetPages(self), ExportPages(self)
         self._proof, factors, imports = ProofPage(self), SecondFactorPages(self), ImportPages(self)
+        jobs = JobsPages(self, settings.redis_url)
+        dashboard = Dashboard(self)
+        notifications = NotificationPages(self)
         post, both = ["POST"], ["GET", "POST"]
         routes = [
             Route("/statics/{file}", assets.respond, name="statics"),
-            Route("/", StartPage(self).show, name="index"),
+            Route("/", dashboard.show, name="index"),
+            Route("/tile/{tile}", dashboard.tile, name="tile"),
             Route("/search", QuickSearch(self).show, name="search"),
             Route("/login", self._doors.show, name="login", methods=both),
             Route("/login/code", self._doors.code, name="login_code", methods=both),
@@ -117,12 +123,22 @@ class AppAdmin(Admin):
             Route("/operation/retry/{pk}", operations.retry, name="operation_retry", methods=post),
             Route("/operation/undo/{pk}", operations.undo, name="operation_undo", methods=post),
             Route("/activity/details/{pk}", history.entry, name="entry"),
+            Route("/jobs", jobs.overview, name="jobs"),
+            Route("/delivery/details/{pk}", jobs.details, name="delivery"),
+            Route("/delivery/retry/{pk}", jobs.retry, name="delivery_retry", methods=post),
+            Route("/delivery/park/{pk}", jobs.park, name="delivery_park", methods=post),
+            Route("/delivery/purge/{pk}", jobs.purge, name="delivery_purge", methods=both),
+            Route("/delivery/retry", jobs.retry_all, name="deliveries_retry", methods=both),
+            Route("/delivery/park", jobs.park_all, name="deliveries_park", methods=both),
+            Route("/delivery/purge", jobs.purge_all, name="deliveries_purge", methods=both),
             Route("/media/images/{picture}/{file}", images.media, name="media"),
+            Route("/notifications", notifications.show, name="notifications"),
+            Route("/notifications/live", notifications.live, name="notifications_live"),
+            Route("/notifications/seen", notifications.mark_seen, name="notifications_seen", methods=post),
             Route("/exports", exports.list, name="exports"),
             Route("/export/details/{pk}", exports.show, name="export_details"),
             Route("/export/live/{pk}", exports.live, name="export_live"),
             Route("/export/cancel/{pk}", exports.cancel, name="export_cancel", methods=post),
-            Route("/export/seen/{pk}", exports.seen, name="export_seen", methods=post),
             Route("/export/file/{pk}", exports.file, name="export_file"),
             Route("/import/details/{pk}", imports.show, name="import_details"),
             Route("/import/live/{pk}", imports.live, name="import_live"),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from admin_app import idempotency
 from admin_app.actor import Actor, Role, Source
@@ -202,6 +203,7 @@ def _by_token(request: Request, found: TokenHolder | None) -> Caller:
     if request.method not in SAFE_METHODS and found.scope is not Scope.WRITE:
         challenge = f'{REALM}, error="insufficient_scope", scope="write"'
         raise HTTPException(403, READ_ONLY, {"WWW-Authenticate": challenge})
+    bind_contextvars(actor_id=str(found.id))
     actor = Actor(found.id, found.role, found.email, Source.API, _address(request), needs_proof=True)
     return Caller(actor, found.last_used_at, found.token_id)
 
@@ -210,6 +212,7 @@ def _by_session(request: Request, found: SignedIn | None) -> Caller:
     if found is None:
         raise HTTPException(401, SIGNED_OUT, {"WWW-Authenticate": REALM})
     _require_nothing_due(found.must_change_password, found.must_add_second_factor)
+    bind_contextvars(actor_id=str(found.id))
     is_due = sessions.needs_proof(found.proved_at)
     actor = Actor(found.id, found.role, found.email, Source.API, _address(request), needs_proof=is_due)
     return Caller(actor, found.last_seen_at)

@@ -28,16 +28,15 @@ class DocsPage:
         self._document = document
         self._site_url = site_url
         self._origin = origin
-        environment = Environment(
+        self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
         )
-        environment.filters |= {"code": _code, "breakable": _breakable}
-        environment.globals["asset"] = asset
-        self._template = environment.get_template("docs.html")
+        self._environment.filters |= {"code": _code, "breakable": _breakable}
+        self._environment.globals["asset"] = asset
 
     async def show(self, request: Request) -> Response:
         try:
@@ -59,7 +58,7 @@ class DocsPage:
             "start_url": f"{self._site_url}/",
             "account_url": f"{self._site_url}/account",
         }
-        return HTMLResponse(self._template.render(context))
+        return HTMLResponse(self._environment.get_template("docs.html").render(context))
 
 
 def _code(text: str) -> Markup:

@@ -1,6 +1,7 @@
 """The shapes of bulk operations in the API: what comes in, and what is told of one."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -214,6 +215,7 @@ class Shape:
     parameters: type[BaseModel]
 
 
+@cache
 def shape_of(action: BulkAction[Any], where: type[Conditions]) -> Shape:
     name = "".join(word.capitalize() for word in f"new_{action.kind}_{action.name}".split("_"))
     parameters: Any = type(

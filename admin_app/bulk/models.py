@@ -71,6 +71,12 @@ class BulkOperation(Identified, Base):
             postgresql_where=text("state IN ('waiting', 'retrying', 'running')"),
         ),
         Index("ix_bulk_operation_actor", "actor_id", "id"),
+        Index(
+            "ix_bulk_operation_unseen",
+            "actor_id",
+            "finished_at",
+            postgresql_where=text("seen_at IS NULL AND finished_at IS NOT NULL"),
+        ),
         # Drafts, and what ended without undoing anything, do not keep others from undoing it.
         Index("uq_bulk_operation_undoes", "undoes", unique=True, postgresql_where=text(UNDOING)),
     )
@@ -103,6 +109,8 @@ class BulkOperation(Identified, Base):
     started_at: Mapped[datetime | None]
     worked_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]
+    """Since when its actor knows that it has ended."""
     error: Mapped[str | None] = mapped_column(Text)
 
     confirmed: Mapped[int] = mapped_column(server_default="0")

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from admin_app.actor import Actor, Role
 from admin_app.bulk import items
@@ -30,7 +31,7 @@ from admin_app.bulk.changes import GONE
 from admin_app.bulk.models import ACTIVE, BulkOperation, Outcome, State
 from admin_app.bulk.plan import Plan, plan_of
 from admin_app.database import Database
-from admin_app.errors import AppError, Forbidden
+from admin_app.errors import AppError, Forbidden, OutcomeUnknown
 
 CHUNK = 1000
 AT_ONCE = 2
@@ -108,6 +109,7 @@ class BulkRunner:
                 if operation is None:
                     return False
                 place = _place_of(operation)
+                bind_contextvars(operation=operation.number, request_id=str(operation.request_id))
                 await self._advance(session, operation)
         except Exception as error:
             if place is None or _is_transient(error):
@@ -118,6 +120,8 @@ class BulkRunner:
             limit = self._limits.pop(place.operation_id, self._chunk)
             if limit < self._chunk:
                 self._limits[place.operation_id] = min(limit * 2, self._chunk)
+        finally:
+            unbind_contextvars("operation", "request_id")
         return True
 
     async def _advance(self, session: AsyncSession, operation: BulkOperation) -> None:
@@ -212,7 +216,7 @@ class BulkRunner:
         operation.state = state
         operation.is_cancelling = False
         flag_modified(operation, "is_cancelling")  # it may have been set since it was read
-        operation.finished_at = now
+        operation.finished_at, operation.seen_at = now, None
         self._limits.pop(operation.id, None)
         self._failed_in_a_row.pop(operation.id, None)
 
@@ -248,7 +252,7 @@ async def _now(session: AsyncSession) -> datetime:
 
 
 def _is_transient(error: Exception) -> bool:
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if isinstance(error, OutcomeUnknown) or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return True
     # What asyncpg refuses before it asks PostgreSQL has no SQLSTATE, and would be refused for ever.
     state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")

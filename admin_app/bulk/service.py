@@ -197,6 +197,8 @@ class OperationService:
         await self._require_undoing_alone(operation)
         operation.state = State.RETRYING if operation.started_at else State.WAITING
         operation.is_cancelling, operation.error = False, None
+        # That it ended is no news any more; that it will have, is to come.
+        operation.seen_at = await self._session.scalar(select(func.now()))
         return operation
 
     async def items(

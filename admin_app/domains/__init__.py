@@ -1,13 +1,13 @@
 """Every domain of this installation. A new one is added here: models, handlers, tasks, bulk actions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import audit, idempotency, preferences, submissions
+from admin_app import audit, idempotency, preferences, presence, submissions, summaries, upkeep
 from admin_app.actor import Actor, Role
 from admin_app.bulk import models as bulk
 from admin_app.bulk.actions import ACTIONS as ACTIONS_KEY
@@ -18,10 +18,12 @@ from admin_app.config import ConfigurationError, Settings
 from admin_app.database import Base, Database
 from admin_app.domains.activity import models as activity
 from admin_app.domains.activity.service import ActivityService
+from admin_app.domains.deliveries.service import DeliveryService
 from admin_app.domains.products import bulk as product_bulk
 from admin_app.domains.products import handlers as product_handlers
 from admin_app.domains.products import image_tasks
 from admin_app.domains.products import models as products
+from admin_app.domains.products import summaries as product_summaries
 from admin_app.domains.products import tasks as product_tasks
 from admin_app.domains.products.importing import ProductImporter
 from admin_app.domains.products.indexing import POSTGRES
@@ -45,6 +47,7 @@ from admin_app.imports.importer import IMPORTERS as IMPORTERS_KEY
 from admin_app.imports.importer import Importers
 from admin_app.mail import MAIL, Mailer
 from admin_app.outbox import HANDLERS as HANDLERS_KEY
+from admin_app.outbox import KEPT_DAYS
 from admin_app.search_index import SEARCH, SearchEngine
 from admin_app.search_meilisearch import MeilisearchEngine
 from admin_app.security import resets, second_factor, sessions, tokens
@@ -52,7 +55,9 @@ from admin_app.security.second_factor import SECOND_FACTORS, SecondFactors
 from admin_app.security.sessions import SessionLimits
 from admin_app.session_info import FIND_ROLE
 from admin_app.storage import STORAGE, Storage
-from admin_app.upkeep import Chore
+from admin_app.summaries import Summarize
+from admin_app.upkeep import CHORES as CHORES_KEY
+from admin_app.upkeep import Chores
 
 MODELS = (
     users,
@@ -69,6 +74,9 @@ MODELS = (
     activity,
     export_models,
     import_models,
+    presence,
+    summaries,
+    upkeep,
 )
 """The modules that declare tables: imported here so that `METADATA` is complete wherever it is read."""
 
@@ -116,18 +124,27 @@ async def purge_bin(session: AsyncSession) -> int:
     return await ProductService(session, Actor.system()).purge(before, PURGED_AT_ONCE)
 
 
-CHORES: Sequence[Chore] = (
-    purge_bin,
-    prune,
-    export_tasks.sweep,
-    import_tasks.sweep,
-    image_tasks.sweep_images,
-    idempotency.prune,
-    submissions.prune,
-    sessions.prune,
-    tokens.prune,
-    resets.prune,
-)
+async def prune_deliveries(session: AsyncSession) -> int:
+    return await DeliveryService(session, Actor.system()).prune()
+
+
+CHORES: Chores = {
+    "Empty the bin": purge_bin,
+    "Forget drafts and rows of old operations": prune,
+    "Delete files of old exports": export_tasks.sweep,
+    "Delete files of old imports": import_tasks.sweep,
+    "Delete unused pictures": image_tasks.sweep_images,
+    "Delete old deliveries and events": prune_deliveries,
+    "Forget answers kept for repeated requests": idempotency.prune,
+    "Forget forms that were sent": submissions.prune,
+    "End sessions that have expired": sessions.prune,
+    "Delete access tokens that have expired": tokens.prune,
+    "Delete links that have expired": resets.prune,
+}
+
+
+SUMMARIES: Mapping[str, Summarize] = {**product_summaries.SUMMARIES}
+"""What the dashboard shows of very many rows, by name."""
 
 
 async def find_role(session: AsyncSession, user_id: UUID) -> Role | None:
@@ -160,11 +177,14 @@ def open_database(settings: Settings, *, answer_seconds: float | None = None) ->
     search = open_search(settings)
     return Database(
         settings.database_url,
+        direct_url=settings.database_direct_url,
         pool_size=settings.database_pool_size,
         answer_seconds=answer_seconds,
         on_close=[search.close],
         session_info={
             HANDLERS_KEY: HANDLERS,
+            KEPT_DAYS: settings.delivery_days,
+            CHORES_KEY: tuple(CHORES),
             ACTIONS_KEY: ACTIONS,
             EXPORTABLE_KEY: EXPORTABLE,
             IMPORTERS_KEY: IMPORTERS,

@@ -79,6 +79,7 @@ async def copying(
     gone, and the session with it: it can only be closed. So the session had better be for this alone.
     """
     await limit_time(session, seconds)  # which also begins the transaction
+    server_pid = (await session.scalars(select(func.pg_backend_pid()))).one()  # a pooler's driver has another
     connection = await session.connection()
     driver: Any = (await connection.get_raw_connection()).driver_connection
     sql, values = _compiled(statement, connection.dialect)
@@ -107,7 +108,7 @@ async def copying(
 
     task = asyncio.create_task(copy_and_end())
     try:
-        yield Copy(_head(columns) if is_csv else b"", queue, task, driver.get_server_pid())
+        yield Copy(_head(columns) if is_csv else b"", queue, task, server_pid)
     finally:
         is_underway = task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -52,7 +52,7 @@ class ImportHere:
     @asynccontextmanager
     async def turn(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
         """One at a time: two of the same file would both find that its rows are new. Raises Stopped."""
-        async with self.database.engine.connect() as opened:
+        async with self.database.direct.connect() as opened:
             connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
             is_waiting = False
             while not await connection.scalar(select(func.pg_try_advisory_lock(LOCK))):

@@ -48,6 +48,11 @@ def head() -> str:
     return revision
 
 
+def revisions() -> list[str]:
+    """All this code knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()]
+
+
 def on_connection(database_url: str, work: Callable[[Connection], Result]) -> Result:
     """`work`'s result, in one transaction of its own."""
 

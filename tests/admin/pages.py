@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import httpx
 
-VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "source", "wbr"})
+VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "source", "wbr", "col"})
 
 
 @dataclass
@@ -89,6 +89,11 @@ def notices(page: Element) -> list[str]:
     return [
         element.text for element in page.walk() if "notice" in element.attributes.get("class", "").split()
     ]
+
+
+def bell(page: Element) -> str:
+    """What the bell of the frame is called."""
+    return next(link.attributes["aria-label"] for link in page.all("a") if "data-bell" in link.attributes)
 
 
 def form_of(page: Element) -> Element:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import event, text
 
+from admin_app import logs
 from admin_app.app import create_app
 from admin_app.config import Settings
 from admin_app.database import Database
@@ -192,8 +193,13 @@ async def test_no_error_page_repeats_what_was_asked_for(client: httpx.AsyncClien
 
 
 async def test_what_is_logged_of_a_fault_holds_no_password_or_hash(
-    sign_in: SignIn, cast: Cast, database: Database, caplog: pytest.LogCaptureFixture
+    sign_in: SignIn,
+    cast: Cast,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(caplog.handler, "formatter", logs.formatter("web", "json"))
     root = await sign_in("root")
     address = f"/admin/user/edit/{cast.bob.id}"
     fields = await open_form(root, address) | {"name": "Forbidden", "password": "a very secret sentence"}

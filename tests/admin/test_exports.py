@@ -7,17 +7,14 @@ from zipfile import ZipFile
 
 import httpx
 import pytest
-from sqlalchemy import func, select, text, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import func, update
 
 from admin_app.app import Website
 from admin_app.audit import AuditEntry
 from admin_app.database import Database
-from admin_app.domains.users.models import User
 from admin_app.exports.models import Export, ExportState, Format
-from admin_app.exports.notices import newest_unseen
 from admin_app.security.sessions import AuthSession
-from tests.admin.pages import Element, link, notices, parse
+from tests.admin.pages import Element, bell, link, notices, parse
 from tests.admin.rows import every, load, traces
 from tests.conftest import Cast, MakeProduct, SignIn
 from tests.deliveries import work
@@ -114,21 +111,22 @@ async def test_an_excel_file_is_written_in_the_background_and_told_of_on_every_p
     await work(database)
 
     home = await page_of(alice, "/admin/")
-    assert notices(home) == ["Your export of 3 products is ready: Download"]
-    assert notices(await page_of(root, "/admin/")) == []
-    assert notices(parse(await alice.get("/admin/nothing"))) == []
-    file = link(home, "Download")
+    assert bell(home) == "Notifications, 1 new"
+    assert bell(await page_of(root, "/admin/")) == "Notifications"
+    told = await page_of(alice, "/admin/notifications")
+    assert told.one("a", class_="notification-link").text == "Your export of 3 products is ready"
+    file = link(told, "Download")
     assert file == f"/admin/export/file/{export.id}"
     head = await alice.head(file)
     assert (head.status_code, head.content) == (200, b"")
-    assert notices(await page_of(alice, "/admin/")) != []
+    assert bell(await page_of(alice, "/admin/")) == "Notifications, 1 new"
 
     sent = await alice.get(file)
     assert sent.headers["content-disposition"].endswith('.xlsx"')
     assert sent.headers["content-length"] == head.headers["content-length"] == str(len(sent.content))
     assert "content-encoding" not in sent.headers or sent.headers["content-encoding"] == "identity"
     assert "xl/workbook.xml" in ZipFile(BytesIO(sent.content)).namelist()
-    assert notices(await page_of(alice, "/admin/")) == []
+    assert bell(await page_of(alice, "/admin/")) == "Notifications"
     assert "Ready" in (await page_of(alice, details)).one("h1").text
     listed = await page_of(alice, "/admin/exports")
     assert [row.one("a", class_="row-link").text for row in listed.one("tbody").all("tr")] == [
@@ -137,26 +135,19 @@ async def test_an_excel_file_is_written_in_the_background_and_told_of_on_every_p
     ]
 
 
-async def test_a_notice_can_be_dismissed_and_a_failure_is_told_as_well(
-    sign_in: SignIn, clocks: None, database: Database
-) -> None:
+async def test_a_failure_is_told_as_well(sign_in: SignIn, clocks: None, database: Database) -> None:
     alice = await sign_in("alice")
     export = await exported(alice, database)
-    page = await page_of(alice, f"/admin/product/list{LIST}")
-    form = page.one("form", action=f"/admin/export/seen/{export.id}")
-    fields = {"next": form.one("input", name="next").attributes["value"]}
-    dismissed = await alice.post(form.attributes["action"], data=fields)
-    assert (dismissed.status_code, dismissed.headers["location"]) == (303, f"/admin/product/list{LIST}")
-    assert notices(await page_of(alice, "/admin/")) == []
-
+    failed = {"state": ExportState.FAILED, "error": "The storage is full."}
     async with database.transaction() as session:
-        failed = {"state": ExportState.FAILED, "error": "The storage is full.", "seen_at": None}
         await session.execute(update(Export).values(failed))
-    assert notices(await page_of(alice, "/admin/")) == ["Your export of products could not be written: Why"]
+    told = await page_of(alice, "/admin/notifications")
+    assert told.one("a", class_="notification-link").text == "Your export of products could not be written"
+    assert link(told, "Download") is None
     assert (await alice.get(f"/admin/export/file/{export.id}")).status_code == 404
-    told = await page_of(alice, f"/admin/export/details/{export.id}")
-    assert notices(told) == ["It could not be written: The storage is full."]
-    assert notices(await page_of(alice, "/admin/")) == []  # seen there
+    details = await page_of(alice, f"/admin/export/details/{export.id}")
+    assert notices(details) == ["It could not be written: The storage is full."]
+    assert bell(details) == "Notifications"  # seen here
 
 
 async def test_to_everybody_else_an_export_does_not_exist_and_after_its_time_to_nobody(
@@ -164,7 +155,7 @@ async def test_to_everybody_else_an_export_does_not_exist_and_after_its_time_to_
 ) -> None:
     alice = await sign_in("alice")
     export = await exported(alice, database)
-    pages = [("GET", "details"), ("GET", "live"), ("GET", "file"), ("POST", "cancel"), ("POST", "seen")]
+    pages = [("GET", "details"), ("GET", "live"), ("GET", "file"), ("POST", "cancel")]
     for name in ("bob", "root", "sam"):
         client = await sign_in(name)
         for method, page in pages:
@@ -190,7 +181,7 @@ async def test_one_that_is_cancelled_leaves_no_file(
     await work(database)
     assert "Cancelled" in (await page_of(alice, details)).one("h1").text
     assert (await alice.get(details.replace("/details/", "/file/"))).status_code == 404
-    assert notices(await page_of(alice, "/admin/")) == []
+    assert bell(await page_of(alice, "/admin/")) == "Notifications"
 
 
 async def test_accounts_leave_only_for_who_has_just_shown_who_they_are(
@@ -245,22 +236,3 @@ async def test_what_cannot_be_exported_is_told_before_anything_is_written(
     for query in ("?colour=red", "?sortBy=colour", "?columns=colour"):
         for method in ("GET", "POST"):
             assert (await alice.request(method, f"{PAGE}{query}", data=sent)).status_code == 400
-
-
-async def test_the_notice_is_found_by_the_index_of_what_is_unseen(cast: Cast, database: Database) -> None:
-    """Not among all that somebody ever exported."""
-    seen = """
-        INSERT INTO export (kind, format, query, columns, selection, actor_id, actor_label, request_id, state,
-            file, finished_at, seen_at)
-        SELECT 'product', 'csv', '', '{}', '', :actor_id, '', uuidv7(), 'finished', number, now(), now()
-        FROM generate_series(1, 2000) AS number
-    """
-    asked = select(newest_unseen(User.id)).select_from(User).where(User.email == "alice@demo.example")
-    compiled = asked.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    async with database.transaction() as session:
-        await session.execute(text(seen), {"actor_id": cast.alice.id})
-        await session.execute(text("ANALYZE export"))
-        plan = "\n".join(await session.scalars(text(f"EXPLAIN {compiled}")))
-        assert await session.scalar(asked) is None
-        await session.execute(text("DELETE FROM export"))
-    assert "ix_export_unseen" in plan, plan

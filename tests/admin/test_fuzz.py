@@ -14,6 +14,7 @@ from admin_app.app import Website
 from admin_app.bulk.listing import LISTING as OPERATIONS
 from admin_app.config import Settings
 from admin_app.domains.activity.repository import LISTING as ACTIVITY
+from admin_app.domains.deliveries.repository import LISTING as DELIVERIES
 from admin_app.domains.products.repository import LISTING as PRODUCTS
 from admin_app.domains.users.repository import LISTING as USERS
 from admin_app.security.body_limit import MAX_ANONYMOUS_BODY_BYTES
@@ -50,8 +51,16 @@ LEAKS = (
 )
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-LISTINGS = {"product": PRODUCTS, "user": USERS, "operation": OPERATIONS, "activity": ACTIVITY}
+LISTINGS = {
+    "product": PRODUCTS,
+    "user": USERS,
+    "operation": OPERATIONS,
+    "activity": ACTIVITY,
+    "delivery": DELIVERIES,
+}
 QUERY = ("search", "sortBy", "sort", "pageSize", "columns", "cursor")
+CONDITIONS = ("state", "task", "created", "created_from", "cursor", "columns")
+"""Of the list of deliveries."""
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "/": ("any",),
@@ -63,6 +72,11 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/account/tokens/revoke": ("id",),
     "/activity/details/{pk}": (),
     "/confirm": ("next",),
+    "/delivery/details/{pk}": (),
+    "/delivery/park": CONDITIONS,
+    "/delivery/purge": CONDITIONS,
+    "/delivery/purge/{pk}": (),
+    "/delivery/retry": CONDITIONS,
     "/export/details/{pk}": (),
     "/export/file/{pk}": (),
     "/export/live/{pk}": (),
@@ -71,15 +85,19 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/import/details/{pk}": ("step", "verdict", "after"),
     "/import/live/{pk}": ("step", "verdict", "after"),
     "/import/refused/{pk}": (),
+    "/jobs": ("any",),
     "/login": ("next",),
     "/login/code": ("next",),
     "/media/images/{picture}/{file}": (),
+    "/notifications": ("any",),
+    "/notifications/live": ("since",),
     "/operation/details/{pk}": ("outcome", "reason", "after", "typed", "back"),
     "/operation/live/{pk}": ("outcome", "reason", "after"),
     "/password": ("next",),
     "/reset/{token}": (),
     "/search": ("q",),
     "/statics/{file}": ("v",),
+    "/tile/{tile}": ("any",),
     "/user/second-factor/{pk}": (),
     "/{identity}/ajax/lookup": ("name", "term"),
     "/{identity}/bin": QUERY,
@@ -118,8 +136,13 @@ FIELDS: dict[str, dict[str, str]] = {
     "/account/tokens": {"name": "x", "scope": "read", "lifetime": "7", "key": str(KEY)},
     "/account/tokens/revoke": {"id": str(KEY)},
     "/confirm": {"password": "x", "code": "000000", "next": "", "typed.name": "x"},
+    "/delivery/park": {"any": "x"},
+    "/delivery/park/{pk}": {"any": "x"},
+    "/delivery/purge": {"shown": "1", "typed": "1"},
+    "/delivery/purge/{pk}": {"any": "x"},
+    "/delivery/retry": {"any": "x"},
+    "/delivery/retry/{pk}": {"any": "x"},
     "/export/cancel/{pk}": {"any": "x"},
-    "/export/seen/{pk}": {"next": "x"},
     "/forgot": {"email": "x%40demo.example"},
     "/import/confirm/{pk}": {"any": "x"},
     "/import/discard/{pk}": {"any": "x"},
@@ -128,6 +151,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "/login": {"email": "x%40demo.example", "password": "x", "next": "", "typed.name": "x"},
     "/login/code": {"code": "000000", "ticket": "x", "next": "", "typed.name": "x"},
     "/logout": {"any": "x"},
+    "/notifications/seen": {"until": "2026-01-01T00:00:00%2B00:00"},
     "/operation/cancel/{pk}": {"back": "x"},
     "/operation/confirm/{pk}": {"shown": "x", "typed": "1", "percent": "1"},
     "/operation/retry/{pk}": {"back": "x"},
@@ -177,6 +201,7 @@ def spelled_out(route: str, product_id: object, user_id: object) -> Iterator[tup
             path.replace("{picture}", str(product_id))
             .replace("{file}", "x.webp")
             .replace("{token}", "x" * 43)
+            .replace("{tile}", "activity")
         )
         yield f"{BASE_URL}{path}", identity
 
@@ -199,7 +224,7 @@ async def check(found: list[str], what: str, response: httpx.Response) -> None:
     found.extend(f"{what}: {problem}" for problem in problems(response))
 
 
-@pytest.mark.parametrize("name", ["nobody", "sam", "alice", "root"])
+@pytest.mark.parametrize("name", ["nobody", "alice", "root"])
 async def test_no_query_parameter_is_a_fault_in_any_role(
     name: str, sign_in: SignIn, make_product: MakeProduct, cast: Cast
 ) -> None:
@@ -246,7 +271,7 @@ async def test_no_part_of_an_address_is_a_fault_in_any_role(
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["nobody", "sam", "alice", "root"])
+@pytest.mark.parametrize("name", ["nobody", "alice", "root"])
 async def test_no_form_field_is_a_fault_in_any_role(
     name: str,
     sign_in: SignIn,

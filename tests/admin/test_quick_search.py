@@ -110,6 +110,8 @@ async def test_without_text_pages_and_views_are_offered(sign_in: SignIn) -> None
             ("Page", "Users"),
             ("Page", "Operations"),
             ("Page", "Activity"),
+            ("Page", "Jobs"),
+            ("Page", "Deliveries"),
             ("Page", "Your account"),
         ]
 

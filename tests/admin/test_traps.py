@@ -17,7 +17,7 @@ from admin_app.domains.products.models import Product
 from admin_app.domains.users.models import User
 from tests.admin.pages import open_form
 from tests.admin.rows import every, load, traces
-from tests.conftest import Cast, MakeProduct, SignIn, admin_of
+from tests.conftest import Cast, MakeProduct, SignIn, admin_of, headers_of
 
 CREATE = "/admin/product/create"
 
@@ -189,7 +189,7 @@ async def test_static_files_end_at_their_folder(client: httpx.AsyncClient) -> No
 
 
 def answer(response: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    return response.status_code, response.headers.multi_items(), response.content
+    return response.status_code, headers_of(response), response.content
 
 
 async def test_a_strangers_product_answers_byte_for_byte_as_a_missing_one(
@@ -350,7 +350,8 @@ async def test_every_admin_page_but_the_doors_asks_who_is_there(
         if route.name in open_to_all:
             continue
         assert isinstance(route, Route)
-        path = "/admin" + route.path.format(identity="product", pk=uuid4(), picture=uuid4(), file="x.webp")
+        named = {"identity": "product", "pk": uuid4(), "picture": uuid4(), "file": "x.webp", "tile": "own"}
+        path = "/admin" + route.path.format(**named)
         for method in route.methods or ():
             response = await client.request(method, path)
             assert response.status_code == (401 if method == "POST" else 302), (method, path)

@@ -46,6 +46,10 @@ def as_root(page: Page) -> Iterator[str]:
         of_first(page, f"{USERS}?search=alice", "details"),
         of_first(page, f"{USERS}?search=alice", "edit"),
         "/admin/user/create",
+        "/admin/jobs",
+        of_first(page, "/admin/delivery/list", "details"),
+        "/admin/delivery/list",
+        "/admin/delivery/park",
     )
     page.goto("/admin/product/create")
     page.get_by_label("Name").fill("Twelve")

@@ -1,5 +1,6 @@
 """Exports in a browser: downloads that leave the page as it was, and files that become ready meanwhile."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -59,20 +60,30 @@ def test_an_excel_file_is_followed_until_it_is_ready(open_page: OpenPage) -> Non
     expect(page.locator("tbody .row-link")).to_have_count(before + 1)  # though the button was pressed twice
 
 
-def test_every_page_tells_when_a_file_is_ready_until_that_is_dismissed(open_page: OpenPage) -> None:
+def test_the_bell_of_an_open_page_tells_when_a_file_is_ready_until_that_is_seen(open_page: OpenPage) -> None:
     page = open_page("alice")
+    page.clock.install()
     page.goto("/admin/product/export?search=candle")
     form = {"format": "xlsx", "every": "yes", "key": page.locator("input[name=key]").input_value()}
     origin = page.evaluate("location.origin")
-    # Its page is not opened: whoever sees it there needs no notice.
+    # Its page is not opened: whoever sees it there needs no bell.
     page.request.post(page.url, form=form, headers={"Origin": origin}, max_redirects=0)
-    notice = page.get_by_role("status").filter(has_text="Your export of")
+    page.goto(LIST)
+    bell = page.get_by_role("link", name=re.compile("^Notifications"))
+    told = page.get_by_role("status").filter(has_text="Your export of")
     for _ in range(60):
-        page.goto(LIST)
-        if notice.count():
-            break
+        page.clock.fast_forward(31_000)  # as if somebody had looked at the page for so long
         page.wait_for_timeout(250)
-    expect(notice).to_contain_text("is ready")
-    page.get_by_role("button", name="Dismiss").click()
-    page.wait_for_url(f"**{LIST}")
-    expect(notice).to_have_count(0)
+        if told.count():
+            break
+    expect(told).to_contain_text("is ready")
+    expect(told.get_by_role("link", name="Download")).to_be_visible()
+    expect(bell).to_have_accessible_name(re.compile(r"\d new$"))
+    page.get_by_role("button", name="Close").click()
+    expect(told).to_have_count(0)
+    expect(bell).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/notifications")
+    page.get_by_role("button", name="Mark all as seen").click()
+    expect(bell).to_have_accessible_name("Notifications")
+    expect(page.locator(".is-unseen")).to_have_count(0)

@@ -54,7 +54,7 @@ def test_everything_can_be_reached_by_keyboard(open_page: OpenPage, demo: Demo) 
     expect(page.get_by_text("Skip to content")).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-    tab_to(page, "main h2 a", 1)
+    tab_to(page, "[data-tile$='/products'] h2 a")
     page.keyboard.press("Enter")
     page.wait_for_url("**/product/list")
 
@@ -143,7 +143,7 @@ def test_a_page_that_takes_its_time_shows_that_it_is_on_its_way(open_page: OpenP
     page.add_init_script(NOTE_LOADING)
     page.goto("/admin/")
     page.route("**/product/list", lambda route: (time.sleep(0.8), route.continue_()))
-    page.get_by_role("link", name="All products").click()
+    page.get_by_role("navigation").get_by_role("link", name="Products").click()
     page.wait_for_url("**/product/list")
     assert page.evaluate("sessionStorage.getItem('shown')") == "/admin/"
     expect(page.locator("html[data-loading]")).to_have_count(0)

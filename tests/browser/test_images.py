@@ -158,6 +158,7 @@ def test_several_are_uploaded_at_once_and_become_ready_by_themselves(open_page: 
     assert main.evaluate(
         "image => image.complete && image.naturalWidth > 0 && image.currentSrc.endsWith('.webp')"
     )
+    assert main.evaluate("image => image.offsetHeight <= image.closest('li').clientHeight")
     assert [image.get_attribute("loading") for image in page.locator(".gallery img").all()] == [
         None,
         "lazy",

@@ -2,10 +2,12 @@
 
 The step tells which of the two it is. With the step "relay" or "worker" nothing happens to it. What to
 connect to comes from the environment, as for the application itself; so do BULK_CHUNK, the rows a worker
-changes at once, and BULK_IDLE_SECONDS, after which PostgreSQL gives up on a worker that is frozen.
+changes at once, BULK_IDLE_SECONDS, after which PostgreSQL gives up on a worker that is frozen, TASK_SECONDS,
+how long each effect takes by its number (JSON), and GRACE_SECONDS, how long tasks may take yet at the end.
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -14,8 +16,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from saq.queue.redis import RedisQueue
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import outbox, relay, worker
+from admin_app import outbox, presence, relay, worker
 from admin_app.bulk import items, runner
 from admin_app.bulk.runner import BulkRunner
 from admin_app.config import load_settings
@@ -91,18 +94,25 @@ def arm(step: Step, strike: Callable[[], None]) -> None:
     setattr(step.owner, step.name, wrapped)
 
 
+async def note_slowly(session: AsyncSession, number: int) -> None:
+    await effects.note_effect(session, number)
+    await asyncio.sleep(json.loads(os.environ.get("TASK_SECONDS", "{}")).get(str(number), 0))
+
+
 async def main(step: str, signal_name: str) -> None:
     if step in STEPS:
         number = signal.Signals[signal_name]
         arm(STEPS[step], lambda: os.kill(os.getpid(), number))
     if chunk := os.environ.get("BULK_CHUNK"):
         worker.BulkRunner = partial(BulkRunner, chunk=int(chunk))
+    worker.SHUTDOWN_GRACE_SECONDS = int(os.environ.get("GRACE_SECONDS", worker.SHUTDOWN_GRACE_SECONDS))
+    presence.PAUSE_SECONDS = 0.2
     runner.IDLE_SECONDS = int(os.environ.get("BULK_IDLE_SECONDS", runner.IDLE_SECONDS))
     settings = load_settings()
     if step == "relay" or step in RELAY_STEPS:
         await relay.run(settings, image_tasks.TASKS)
     else:
-        await worker.run(settings, {**image_tasks.TASKS, effects.NOTE_EFFECT: effects.note_effect})
+        await worker.run(settings, {**image_tasks.TASKS, effects.NOTE_EFFECT: note_slowly})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+import asyncpg
 import psutil
 import pytest
 from saq.queue.redis import RedisQueue
@@ -14,6 +15,7 @@ from admin_app.config import Settings
 from admin_app.database import Database
 from admin_app.domains.products.service import ProductService
 from admin_app.embedded import EmbeddedServers
+from admin_app.errors import OutcomeUnknown
 from admin_app.outbox import Delivery, RecordedEvent
 from admin_app.relay import Relay
 from tests.conftest import Cast, MakeProduct
@@ -22,6 +24,7 @@ from tests.crash.effects import all_done, effects, open_deliveries, publish
 from tests.crash.waiting import eventually
 
 SAVING_SECONDS = 2.0
+WAITING_TO_COMMIT = "SELECT max(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @contextmanager
@@ -240,3 +243,30 @@ async def test_the_textbook_way_would_leave_a_job_for_a_row_that_was_never_saved
             raise Refused
     assert await effects(outbox) == {}
     assert await queue.count("queued") == 1
+
+
+async def test_a_change_is_not_denied_when_the_connection_is_lost_while_it_is_committed(
+    settings: Settings, database: Database, cast: Cast, make_product: MakeProduct
+) -> None:
+    postgres = await asyncpg.connect(settings.database_url.replace("+asyncpg", ""))
+
+    async def is_waiting() -> bool:
+        return bool(await postgres.fetchval(WAITING_TO_COMMIT))
+
+    try:
+        # Committed, but not told so before a standby that does not exist has it, too.
+        await postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        await postgres.execute("ALTER SYSTEM SET synchronous_commit = 'on'")
+        await postgres.execute("SELECT pg_reload_conf()")
+        saving = asyncio.create_task(make_product(cast.alice, name="Perhaps"))
+        await eventually(is_waiting)
+        await postgres.execute(f"SELECT pg_terminate_backend(({WAITING_TO_COMMIT}))")
+        with pytest.raises(OutcomeUnknown, match="Look whether"):
+            await saving
+    finally:
+        await postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        await postgres.execute("ALTER SYSTEM RESET synchronous_commit")
+        await postgres.execute("SELECT pg_reload_conf()")
+        await postgres.close()
+    async with database.reading() as session:
+        assert await session.scalar(text("SELECT count(*) FROM products WHERE name = 'Perhaps'")) == 1

@@ -7,17 +7,19 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import false, select, update
+from sqlalchemy import Connection, event, false, select, update
 
 from admin_app.bulk.changes import Change
-from admin_app.database import Database
+from admin_app.database import Database, limit_time
 from admin_app.domains.products import tasks
 from admin_app.domains.products.indexing import ProductIndex
 from admin_app.domains.products.models import ProductSearchDocument
 from admin_app.domains.products.schemas import ProductUpdate
+from admin_app.domains.products.service import ProductService
 from admin_app.domains.users.models import User
 from admin_app.domains.users.schemas import UserUpdate
 from admin_app.domains.users.service import UserService
+from admin_app.errors import TooSlow
 from admin_app.search import ExactOnly
 from admin_app.search_index import SearchDocument
 from admin_app.search_postgres import PostgresIndex
@@ -240,3 +242,17 @@ class TestIndex:
         async with database.transaction() as session:
             await tasks.update_product_index(session, [str(UUID(int=1))])
             await tasks.update_owner_index(session, [str(UUID(int=1))])
+
+
+async def test_a_search_cut_short_before_it_began_is_too_slow_and_no_fault_of_ours(
+    database: Database, cast: Cast
+) -> None:
+    def linger(connection: Connection, _name: str | None) -> None:
+        """As long as a frozen server would, at the statement before the search."""
+        connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    event.listen(database.engine.sync_engine, "savepoint", linger)
+    async with database.reading() as session:
+        await limit_time(session, 0.02)
+        with pytest.raises(TooSlow):
+            await ProductService(session, cast.sam).rank("overkill", 5)

@@ -290,7 +290,7 @@ async def test_what_opens_nothing_any_more_is_forgotten_in_portions(
         old = update(AuthSession).where(AuthSession.user_agent == "old")
         await session.execute(old.values(last_seen_at=text("now() - interval '13 hours'")))
     done = {}
-    for chore in CHORES:
+    for chore in CHORES.values():
         async with database.transaction() as session:
             done[chore] = [await chore(session) for _ in range(3)]
     assert done[sessions.prune] == done[tokens.prune] == [2, 1, 0]

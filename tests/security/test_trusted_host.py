@@ -27,10 +27,22 @@ OWN_HOSTS = ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "[::1]",
 
 async def test_other_host_names_are_refused_everywhere(client: httpx.AsyncClient) -> None:
     for host in OTHER_HOSTS:
-        for path in ("/", "/live", "/admin/login", "/admin/statics/admin.css", "/nothing"):
+        for path in (
+            "/",
+            "/admin/login",
+            "/admin/statics/admin.css",
+            "/api/v1/products/",
+            "/nothing",
+            "/live/",
+        ):
             response = await client.get(path, headers={"Host": host})
             assert response.status_code == 400, (host, path)
             assert response.text == "Invalid host header"
+        # Whatever watches over the process asks by its address; there is nothing of this site in the answer.
+        for path, status in {"/live": 200, "/ready": 200, "/metrics": 404}.items():
+            response = await client.get(path, headers={"Host": host})
+            assert response.status_code == status, (host, path)
+            assert host.strip() not in response.text or not host.strip()
     for host in OWN_HOSTS:
         assert (await client.get("/admin/login", headers={"Host": host})).status_code == 200, host
 

@@ -5,8 +5,9 @@ from sqlalchemy import ColumnElement, or_, true
 from admin_app.actor import Actor, Role
 from admin_app.audit import AuditEntry, kind_of
 from admin_app.domains.users.models import User
+from admin_app.outbox import Delivery
 
-PRIVATE = frozenset({kind_of(User)})
+PRIVATE = frozenset({kind_of(User), kind_of(Delivery)})
 """Of these kinds an administrator reads only what is about themselves."""
 
 

@@ -21,6 +21,7 @@ class ActivityAdmin(ServiceView, model=AuditEntry):
     icon = "history"
     service = ActivityService  # type: ignore[assignment]  # nothing here creates or changes a row
     search_hint = "Id of a product or user"
+    finds_words = False
     empty = ("Nothing has happened yet.", "Changes, sign-ins and refusals appear here.")
     columns = (
         Column("what", "What", "title", value=lambda entry: told(entry).title),

@@ -8,9 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Dialect,
     Select,
-    TypeDecorator,
     Uuid,
     case,
     cast,
@@ -27,7 +25,7 @@ from admin_app import filters
 from admin_app.actor import Actor
 from admin_app.audit import ACTIONS, AuditEntry, kind_of
 from admin_app.bulk.models import BulkOperation
-from admin_app.database import Base
+from admin_app.database import Base, WrittenAt
 from admin_app.domains.activity.access import PRIVATE, may_read_all, readable_by
 from admin_app.domains.activity.models import CHANGES, FIELDS, MODELS, PEOPLE, changed_sql
 from admin_app.domains.users.models import User
@@ -46,20 +44,10 @@ REFUSED = "refused"
 
 MAX_PEOPLE = 10
 REPEATED_SECONDS = 60
+LATELY = 500
 
 TOO_MANY_PEOPLE = f"Who: more than {MAX_PEOPLE} people have this in their e-mail. Use more of it."
 NOT_AN_ID = "Only the id of a product or a user can be searched for here, all of it. Or use the filters."
-
-
-class WrittenAt(TypeDecorator[datetime]):
-    """The time an id was made, to compare it with: ids are in its order, and so are all indexes here."""
-
-    impl = Uuid
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> UUID | None:
-        """The first id of that millisecond (RFC 9562, 5.7)."""
-        return None if value is None else UUID(int=max(0, int(value.timestamp() * 1000)) << 80)
 
 
 def matches(text: str) -> ColumnElement[bool]:
@@ -175,6 +163,13 @@ class ActivityRepository:
         """Two statements at most: whom the filter names, and the page."""
         known = await self._known(query)
         return await self._listing.page(self._session, self._possible(query), query, known)
+
+    async def latest(self, limit: int) -> Sequence[Any]:
+        """The newest first, of the last LATELY entries, without who came and went."""
+        readable = select(AuditEntry.id).where(readable_by(self._actor)).order_by(AuditEntry.id.desc())
+        some = readable.limit(LATELY).subquery()
+        found = self._rows.where(AuditEntry.id.in_(select(some.c.id)), AuditEntry.action.not_in(DONE_TO))
+        return (await self._session.execute(found.order_by(AuditEntry.id.desc()).limit(limit))).all()
 
     async def count(self, query: ListQuery, *, exactly: bool) -> Count:
         rows, known = self._possible(query), await self._known(query)

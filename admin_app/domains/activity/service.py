@@ -43,6 +43,10 @@ class ActivityService:
     async def page(self, query: ListQuery) -> Page:
         return await self._entries.page(query)
 
+    async def latest(self, limit: int) -> Sequence[Any]:
+        """What was done last, the newest first; without who came and went."""
+        return await self._entries.latest(limit)
+
     async def count(self, query: ListQuery, *, exactly: bool = False) -> Count:
         return await self._entries.count(query, exactly=exactly)
 

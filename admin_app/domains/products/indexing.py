@@ -46,6 +46,10 @@ class Differences:
     extra: Sequence[UUID] = ()
 
 
+class _Away(Exception):
+    """The index cannot be searched."""
+
+
 class ProductIndex:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -58,16 +62,23 @@ class ProductIndex:
     async def search(self, text: str, limit: int) -> list[Hit] | None:
         """Ranked from 1 to 0, typo-tolerant, as complete as the worker is up to date; an id finds its row.
 
-        None when the index is away, too slow, or empty although there are products.
+        None when the index is away, too slow, or empty although there are products. Raises TooSlow when the
+        database is that before it begins or after it has ended.
         """
         row_id = as_id(text)
         if row_id:
             return [Hit(row_id, 1.0)]
         try:
-            async with self._session.begin_nested():  # else a statement cut short would end the transaction
-                hits = await self._index.search(text, limit=limit)
-                is_lost = not hits and await self._index.is_empty() and await self._next_ids(None, 1) != []
-        except (AppError, ProgrammingError):  # of PostgreSQL: the index is not where it should be
+            async with self._session.begin_nested():  # else a search cut short would end the transaction
+                await self._session.connection()  # now there is a savepoint to go back to
+                try:
+                    hits = await self._index.search(text, limit=limit)
+                    is_lost = (
+                        not hits and await self._index.is_empty() and await self._next_ids(None, 1) != []
+                    )
+                except (AppError, ProgrammingError) as error:  # PostgreSQL's: the index is not there
+                    raise _Away from error
+        except _Away:
             return None
         return None if is_lost else hits
 

@@ -132,7 +132,7 @@ class Rebuild:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """The lock is the connection's, and gone with it whatever becomes of this process."""
-        async with self._database.engine.connect() as connection:
+        async with self._database.direct.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             if not await connection.scalar(select(func.pg_try_advisory_lock(REBUILD_LOCK))):
                 raise Conflict("The search index is being rebuilt already.")

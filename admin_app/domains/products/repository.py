@@ -38,7 +38,7 @@ from admin_app.domains.products.models import (
 from admin_app.domains.users.models import User
 from admin_app.exports.exportable import all_rows
 from admin_app.filters import Filter
-from admin_app.listing import Conditions, Count, Listing, ListQuery, Page, Rows
+from admin_app.listing import COUNT_LIMIT, Conditions, Count, Listing, ListQuery, Page, Rows
 from admin_app.search import (
     as_id,
     begins_id,
@@ -252,6 +252,14 @@ class ProductRepository:
     async def facets(self, query: ListQuery) -> dict[str, dict[str, Count]]:
         known = await self.known(query)
         return await LISTING.facets(self._session, _ROWS, query, known)
+
+    async def own_states(self) -> dict[bool, int] | None:
+        """Of the actor's own products, how many are active and how many are not; None above COUNT_LIMIT."""
+        own = select(Product.is_active).where(IS_LIVE, Product.owner_id == self._actor.id)
+        some = own.limit(COUNT_LIMIT + 1).subquery()
+        counted = select(some.c.is_active, func.count()).group_by(some.c.is_active)
+        found: dict[bool, int] = dict((await self._session.execute(counted)).all())
+        return found if sum(found.values()) <= COUNT_LIMIT else None
 
     async def bin_page(self, query: ListQuery) -> Page:
         """As `page`, of the products in the bin this actor may see there."""

@@ -193,6 +193,10 @@ class ProductService(ManyProducts):
         """What was deleted and can be restored; an administrator sees the own products there."""
         return await self._products.bin_page(query)
 
+    async def own_states(self) -> dict[bool, int] | None:
+        """Of the actor's own products, how many are active and how many are not; None for very many."""
+        return await self._products.own_states()
+
     async def owner_emails(self, text: str, limit: int = 20) -> list[str]:
         """Of people who own products, those whose e-mail has this text in it; everybody may read these."""
         return await self._products.owner_emails(text, limit)

@@ -9,12 +9,11 @@ import msgspec
 from sqlalchemy import Interval, Text, bindparam, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_app import preferences
+from admin_app import notifications, preferences
 from admin_app.actor import Role
 from admin_app.domains.users.models import User
-from admin_app.exports import notices
-from admin_app.exports.notices import ExportNotice
 from admin_app.glances import Question
+from admin_app.notifications import Unseen
 from admin_app.preferences import Preference, Preferences
 from admin_app.security.second_factor import is_set_up, must_add
 from admin_app.security.sessions import AuthSession, SessionLimits, hash_token
@@ -36,7 +35,7 @@ class SignedIn:
     last_seen_at: datetime
     proved_at: datetime
     preferences: Preferences
-    export_notice: ExportNotice | None
+    unseen: Unseen
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ _SESSION = (
         AuthSession.last_seen_at,
         AuthSession.proved_at,
         Preference.data,
-        notices.newest_unseen(User.id).label("export_notice"),
+        notifications.unseen_of(User).label("unseen"),
         func.set_config("statement_timeout", bindparam("milliseconds", type_=Text), true()),
     )
     .join(AuthSession, AuthSession.user_id == User.id)
@@ -144,7 +143,7 @@ async def find_session(
         "milliseconds": str(int(seconds * 1000)),
     }
     row = (await connection.execute(_SESSION, values)).one_or_none()
-    return _signed_in(session, row, row.data, row.export_notice) if row else None
+    return _signed_in(session, row, row.data, row.unseen) if row else None
 
 
 async def find_token(session: AsyncSession, token: str, *, seconds: float = 0) -> TokenHolder | None:
@@ -170,7 +169,7 @@ def question_of_token(token: str) -> Question:
 
 
 def session_told(session: AsyncSession, told: str | None) -> SignedIn | None:
-    """Without preferences and notice."""
+    """Without preferences and notifications."""
     return _signed_in(session, msgspec.json.decode(told, type=_ToldSession)) if told else None
 
 
@@ -178,7 +177,7 @@ def token_told(session: AsyncSession, told: str | None) -> TokenHolder | None:
     return _token_holder(session, msgspec.json.decode(told, type=_ToldToken)) if told else None
 
 
-def _signed_in(session: AsyncSession, row: Any, liked: Any = None, notice: Any = None) -> SignedIn:
+def _signed_in(session: AsyncSession, row: Any, liked: Any = None, unseen: Any = None) -> SignedIn:
     return SignedIn(
         row.id,
         row.email,
@@ -191,7 +190,7 @@ def _signed_in(session: AsyncSession, row: Any, liked: Any = None, notice: Any =
         row.last_seen_at,
         row.proved_at,
         preferences.read(liked),
-        notices.read(notice),
+        notifications.read(unseen),
     )
 
 
