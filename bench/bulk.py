@@ -97,8 +97,8 @@ async def measure(url: str, redis_url: str, token: str, products: int) -> Bulk:
             await _all_rows(operator, found)
             with (
                 serving(copied, redis_url) as (port, _),
-                _process("relay", copied, redis_url),
-                _process("worker", copied, redis_url) as worker,
+                running("relay", copied, redis_url),
+                running("worker", copied, redis_url) as worker,
                 Client(port, token) as client,
             ):
                 await _beside_others(operator, found, client, worker, query)
@@ -231,7 +231,7 @@ def _p95(times: list[float]) -> float:
 
 
 @contextmanager
-def _process(command: str, url: str, redis_url: str) -> Iterator[psutil.Process]:
+def running(command: str, url: str, redis_url: str) -> Iterator[psutil.Process]:
     environment = {"DATABASE_URL": url, "REDIS_URL": redis_url, "SECRET_KEY": "b" * 32}
     spawned = subprocess.Popen(
         [sys.executable, "-m", "admin_app", command], env={**os.environ, **environment}

@@ -100,6 +100,8 @@ def _recorded(engine: AsyncEngine) -> Iterator[list[Statement]]:
     sent: list[Statement] = []
 
     def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
+        if sql.startswith(("SAVEPOINT ", "RELEASE SAVEPOINT ")):
+            return  # the floor reads without a transaction
         rows = parameters if many else [parameters]
         sent.extend(Statement(sql, list(row)) for row in rows)
 
