@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench screenshots lock clean
+.PHONY: help demo test check fix bench load chaos screenshots docs lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,8 +36,17 @@ fix: $(DEVELOPMENT) ## Format, and repair what the linter can repair
 bench: $(DEVELOPMENT) ## Measure every page against a floor, with up to 1,000,000 products (data stays in .bench)
 	$(BIN)/python -m bench
 
+load: $(DEVELOPMENT) ## Let 50 people work on 1,000,000 products for a minute, then beside bulk work (data stays in .bench)
+	$(BIN)/python -m bench.load
+
+chaos: $(DEVELOPMENT) ## Kill and freeze everything while people work, then look what is left: make chaos [MINUTES=3] [SEED=...]
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+
 screenshots: $(DEVELOPMENT) ## Make the pictures in docs/images anew (needs Chromium)
 	$(BIN)/python -m tests.browser.screenshots
+
+docs: $(DEVELOPMENT) ## Build the documentation as a site, in .site (.venv/bin/mkdocs serve shows it as you write)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: $(DEVELOPMENT) ## Resolve the lock files anew (UPGRADE=--upgrade takes newer versions)
 	$(LOCK) $(UPGRADE) pyproject.toml --group build --output-file requirements.lock
@@ -45,7 +54,7 @@ lock: $(DEVELOPMENT) ## Resolve the lock files anew (UPGRADE=--upgrade takes new
 		--output-file requirements-dev.lock
 
 clean: ## Remove the environment and caches; the data stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .site dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
