@@ -34,7 +34,8 @@ from admin_app.queue import (
 from admin_app.summaries import Summaries
 from admin_app.upkeep import Upkeep
 
-CONCURRENCY = 8
+CONCURRENCY = 2
+"""Each keeps a core of the database busy: more would keep pages waiting."""
 LONG_ONES = 2
 SPARE_CONNECTIONS = 4
 """For bulk operations and chores."""

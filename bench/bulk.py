@@ -234,7 +234,9 @@ def _p95(times: list[float]) -> float:
 def running(command: str, url: str, redis_url: str) -> Iterator[psutil.Process]:
     environment = {"DATABASE_URL": url, "REDIS_URL": redis_url, "SECRET_KEY": "b" * 32}
     spawned = subprocess.Popen(
-        [sys.executable, "-m", "admin_app", command], env={**os.environ, **environment}
+        [sys.executable, "-m", "admin_app", command],
+        env={**os.environ, **environment},
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield psutil.Process(spawned.pid)

@@ -219,7 +219,10 @@ def _spawned(
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Until the block ends; begins when the process answers."""
-    spawned = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **environment})
+    # What it logs costs it the same, wherever that goes.
+    spawned = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
+    )
     try:
         assert spawned.stdin is not None
         spawned.stdin.write(given)

@@ -6,6 +6,7 @@ when a worker dies, the next one goes on from the last commit, at once. The queu
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +35,8 @@ from admin_app.database import Database
 from admin_app.errors import AppError, Forbidden, OutcomeUnknown
 
 CHUNK = 1000
+REST = 0.5
+"""After a chunk, the database is left to others for half as long as that took."""
 AT_ONCE = 2
 """Operations one worker has in hand, so that a small one need not wait while a large one is prepared."""
 
@@ -83,17 +86,17 @@ class BulkRunner:
 
     async def _run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            pause = 0.0
+            began = time.monotonic()
             try:
-                if not await self.step():
-                    pause = POLL_SECONDS
+                is_working = await self.step()
+                pause = REST * (time.monotonic() - began) if is_working else POLL_SECONDS
             except Exception as error:
                 # The loop of this process: besides SQLAlchemy's errors, asyncpg raises its own while
                 # PostgreSQL starts or stops.
                 logger.warning("bulk operations wait: %s", type(error).__name__)
                 pause = PAUSE_SECONDS
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), timeout=pause or 0.001)
+                await asyncio.wait_for(stop.wait(), timeout=pause)
 
     async def step(self, operation_id: UUID | None = None) -> bool:
         """One step of this operation, or of the one that has waited longest.
