@@ -136,7 +136,7 @@ def test_nobody_is_refused_while_the_website_restarts(running: Up) -> None:
     assert running.live() == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_everything_within_ten_seconds(
     start: Callable[..., Up], number: signal.Signals
 ) -> None:

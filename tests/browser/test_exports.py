@@ -70,7 +70,7 @@ def test_the_bell_of_an_open_page_tells_when_a_file_is_ready_until_that_is_seen(
     page.request.post(page.url, form=form, headers={"Origin": origin}, max_redirects=0)
     page.goto(LIST)
     bell = page.get_by_role("link", name=re.compile("^Notifications"))
-    told = page.get_by_role("status").filter(has_text="Your export of")
+    told = page.locator("[aria-live]").filter(has_text="Your export of")
     for _ in range(60):
         page.clock.fast_forward(31_000)  # as if somebody had looked at the page for so long
         page.wait_for_timeout(250)
