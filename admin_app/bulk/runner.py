@@ -35,8 +35,8 @@ from admin_app.database import Database
 from admin_app.errors import AppError, Forbidden, OutcomeUnknown
 
 CHUNK = 1000
-REST = 0.5
-"""After a chunk, the database is left to others for half as long as that took."""
+REST = 1.0
+"""After a chunk, the database is left to others for as long as that took."""
 AT_ONCE = 2
 """Operations one worker has in hand, so that a small one need not wait while a large one is prepared."""
 
